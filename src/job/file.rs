@@ -1,0 +1,117 @@
+//! Files as the registry (`scanner_files`) knows them.
+
+use chrono::{DateTime, Utc};
+
+use super::JobId;
+
+/// Where a file stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileState {
+    /// Listed, in no job yet. Forming a job takes it.
+    Found,
+    /// In the job `job_id`, which has not ended yet.
+    InJob,
+    /// Complete in the ledger.
+    Loaded,
+    /// Its job ended without it; `error` says why; nothing of it is in the table.
+    Failed,
+    /// A known key came back with another version. Never loaded by itself.
+    Quarantined,
+    /// Was loaded, and was taken out again by a person.
+    Unloaded,
+}
+
+impl FileState {
+    pub const ALL: [Self; 6] =
+        [Self::Found, Self::InJob, Self::Loaded, Self::Failed, Self::Quarantined, Self::Unloaded];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Found => "FOUND",
+            Self::InJob => "IN_JOB",
+            Self::Loaded => "LOADED",
+            Self::Failed => "FAILED",
+            Self::Quarantined => "QUARANTINED",
+            Self::Unloaded => "UNLOADED",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// One entry of a listing that belongs to a feed. The key is relative to the source url.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    pub key: String,
+    /// Which bytes the key stands for: see `source::version`.
+    pub version: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+    /// Start of the hour or day of its folder.
+    pub hour: DateTime<Utc>,
+}
+
+/// What the registry says of a listed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    New,
+    Same,
+    /// The key is known with another version.
+    Changed,
+}
+
+/// A file in state FOUND, as planning sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundFile {
+    pub id: i64,
+    pub key: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+    pub hour: DateTime<Utc>,
+    /// When a scanner registered it.
+    pub found: DateTime<Utc>,
+}
+
+/// A row of `scanner_files`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileRecord {
+    pub id: i64,
+    pub feed: String,
+    pub key: String,
+    pub version: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+    pub hour: DateTime<Utc>,
+    pub job_id: Option<JobId>,
+    pub state: FileState,
+    /// Records of the file = rows + rejects, once it is LOADED.
+    pub rows_loaded: Option<u64>,
+    pub rows_rejected: Option<u64>,
+    pub error: Option<String>,
+    /// When it was completely loaded. Set once loaded, kept in quarantine.
+    pub loaded_time: Option<DateTime<Utc>>,
+}
+
+/// What a worker says of one file when its job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOutcome {
+    /// `scanner_files.id`.
+    pub id: i64,
+    /// LOADED, FAILED, QUARANTINED, or IN_JOB for a file that was not reached.
+    pub state: FileState,
+    pub rows_loaded: Option<u64>,
+    pub rows_rejected: Option<u64>,
+    pub error: Option<String>,
+}
+
+/// The version that a file has at the source now: `retry` takes a file that was replaced since it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// `scanner_files.id`.
+    pub id: i64,
+    pub version: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+}

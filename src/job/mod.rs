@@ -1,0 +1,88 @@
+//! Jobs and files as the metadata database records them. Pure: no driver, no planning, no clock.
+//!
+//! ```text
+//! NONE           the one dummy row that setup writes; holds the start of scanning
+//! SENT_FOR_ETL   --claim-->  PROCESSING  --all files complete-->  LOADED
+//!                                |--error, attempts left-->  SENT_FOR_ETL with run_after (backoff)
+//!                                |--error, no attempts left or permanent-->  FAILED + failure_msg
+//!                                |--lease expired-->  SENT_FOR_ETL (rescued; a new claim has a new token)
+//! FAILED         --retry-->  SENT_FOR_ETL
+//! ```
+//!
+//! Invariant: whoever leaves PROCESSING names the claim token of the claim it holds, so that a worker that lost its
+//! job can't change it any more.
+
+mod file;
+mod plan;
+mod retry;
+mod store;
+mod uri;
+
+use chrono::{DateTime, Utc};
+
+pub use file::{FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, Replacement};
+pub use plan::{JobDraft, JobLimits, Planner};
+pub use retry::backoff;
+pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, Registered, Watermark};
+pub use uri::{encode_key, file_uri, split_uri_list, uri_list};
+
+pub type JobId = i64;
+
+/// Where a job stands; see the module's picture for the ways between the statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobStatus {
+    /// The dummy row of setup.
+    #[value(skip)]
+    None,
+    /// Waiting for a worker, from `run_after` on.
+    SentForEtl,
+    /// Held by the worker whose claim token it bears, until `lease_until`.
+    Processing,
+    /// Every file is complete in the ledger.
+    Loaded,
+    /// Stopped for good, with `failure_msg`; nothing of its failed files is in the table.
+    Failed,
+}
+
+impl JobStatus {
+    pub const ALL: [Self; 5] = [Self::None, Self::SentForEtl, Self::Processing, Self::Loaded, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::SentForEtl => "SENT_FOR_ETL",
+            Self::Processing => "PROCESSING",
+            Self::Loaded => "LOADED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// A row of `scanner_jobs`. Field names are its column names.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub id: JobId,
+    pub feed: String,
+    /// Comma-separated URIs; a comma in a key is percent-encoded.
+    pub files: String,
+    pub latest_file_modified_time: DateTime<Utc>,
+    pub total_size_in_bytes: u64,
+    pub created_time: DateTime<Utc>,
+    pub modified_time: DateTime<Utc>,
+    pub status: JobStatus,
+    pub failure_msg: Option<String>,
+    /// Claims so far, since the last `retry`.
+    pub attempts: u32,
+    pub lease_owner: Option<String>,
+    pub lease_until: Option<DateTime<Utc>>,
+    pub run_after: DateTime<Utc>,
+    pub rows_loaded: Option<u64>,
+    pub rows_rejected: Option<u64>,
+    pub started_time: Option<DateTime<Utc>>,
+    pub finished_time: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,149 @@
+//! The queue and the registry as verbs. One implementation per database; the meaning is held by the conformance
+//! suite, which every backend runs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobId, JobStatus, Known, ListedFile, Replacement};
+use crate::error::Result;
+
+/// 128 random bits as 32 hex digits, new at every claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimToken(pub String);
+
+impl ClaimToken {
+    pub fn random() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()))
+    }
+}
+
+/// Which end of the queue a worker takes, by `latest_file_modified_time`, then id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOrder {
+    #[default]
+    Oldest,
+    Newest,
+}
+
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// Host, process and worker: for people who read `lease_owner`.
+    pub owner: String,
+    pub order: JobOrder,
+    pub feed: Option<String>,
+    pub lease: Duration,
+}
+
+/// A job held by this worker until its lease ends or another claim supersedes it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub job: Job,
+    pub token: ClaimToken,
+    /// All files of the job, by id; those not IN_JOB are there for the picture only.
+    pub files: Vec<FileRecord>,
+}
+
+/// What a scan may skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watermark {
+    /// Newest `latest_file_modified_time` of the feed's jobs.
+    pub newest: Option<DateTime<Utc>>,
+    pub last_full_listing: Option<DateTime<Utc>>,
+}
+
+/// What became of a listed page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Registered {
+    pub found: u64,
+    pub known: u64,
+    /// Files that this page put into quarantine, not those that were there already.
+    pub quarantined: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    pub status: Option<JobStatus>,
+    pub feed: Option<String>,
+}
+
+/// Contract, for every method: one transaction, either wholly done or not at all; an error means "perhaps done", and
+/// the caller reads before it goes on. Nothing is ever decided by a plain read: changes are compare-and-set.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    // -- set-up ----------------------------------------------------------------------------------------------------
+
+    /// The schema version of the database; `None` where it has never been set up. Changes nothing.
+    async fn version(&self) -> Result<Option<u32>>;
+
+    /// Brings the schema to the version of this binary, step by step, and writes the one NONE row if it is missing.
+    /// Returns the names of the migrations that ran. Running it again, also after a kill, changes nothing more.
+    async fn migrate(&self, start_from: Option<DateTime<Utc>>) -> Result<Vec<String>>;
+
+    /// Records the names of feeds; recorded ones stay as they are.
+    async fn record_feeds(&self, feeds: &[String]) -> Result<()>;
+
+    /// Names of all feeds ever recorded, sorted.
+    async fn recorded_feeds(&self) -> Result<Vec<String>>;
+
+    // -- scanner ---------------------------------------------------------------------------------------------------
+
+    async fn watermark(&self, feed: &str) -> Result<Watermark>;
+
+    /// What [`JobStore::register`] would make of each file, in order. Changes nothing.
+    async fn classify(&self, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>>;
+
+    /// Records new files as FOUND (found at `now`) and puts known keys with another version into QUARANTINED, with the
+    /// new version's place in `error`. A file that is QUARANTINED already, or FAILED under this very version, stays.
+    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Registered>;
+
+    /// FOUND files after `after` (exclusive; `None`: from the start), in order of modified time, then key bytes.
+    async fn found(&self, feed: &str, after: Option<&FoundFile>, limit: usize) -> Result<Vec<FoundFile>>;
+
+    /// Inserts the job as SENT_FOR_ETL and takes its files, FOUND to IN_JOB. `None`, and nothing changed, where one
+    /// of them is not FOUND any more (another scanner was here).
+    async fn form_job(&self, draft: &JobDraft) -> Result<Option<JobId>>;
+
+    /// Remembers that a listing of the whole feed ended at `at`.
+    async fn listed_in_full(&self, feed: &str, at: DateTime<Utc>) -> Result<()>;
+
+    // -- worker ----------------------------------------------------------------------------------------------------
+
+    /// Gives jobs whose lease has expired back to the queue; returns how many. Never writes FAILED.
+    async fn rescue(&self) -> Result<u64>;
+
+    /// Takes the first runnable job: SENT_FOR_ETL to PROCESSING, attempts + 1, a new token, a lease. `None`: nothing
+    /// is runnable now.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>>;
+
+    /// Extends the lease if the token still holds the job. `false`: the claim is lost, stop.
+    async fn confirm(&self, job: JobId, token: &ClaimToken, lease: Duration) -> Result<bool>;
+
+    /// PROCESSING to LOADED with the outcome of every file, by token. `false`: the claim is lost.
+    async fn complete(&self, job: JobId, token: &ClaimToken, outcomes: &[FileOutcome]) -> Result<bool>;
+
+    /// PROCESSING to SENT_FOR_ETL, runnable after `delay`, by token. The attempt stays counted.
+    async fn postpone(&self, job: JobId, token: &ClaimToken, delay: Duration, reason: &str) -> Result<bool>;
+
+    /// PROCESSING to FAILED, by token. The caller has walked the failed files back.
+    async fn fail(&self, job: JobId, token: &ClaimToken, outcomes: &[FileOutcome], reason: &str) -> Result<bool>;
+
+    // -- people ----------------------------------------------------------------------------------------------------
+
+    /// FAILED to SENT_FOR_ETL with attempts 0; its files that are FAILED, or QUARANTINED without ever having been
+    /// loaded, become IN_JOB again under the given versions. `false`: the job is not FAILED.
+    async fn retry(&self, job: JobId, replacements: &[Replacement]) -> Result<bool>;
+
+    /// Jobs by id, without the NONE row.
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>>;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>>;
+
+    /// The files of a job, by id.
+    async fn files_of(&self, job: JobId) -> Result<Vec<FileRecord>>;
+
+    /// How many files of the feed are in QUARANTINED.
+    async fn quarantined(&self, feed: &str) -> Result<u64>;
+}

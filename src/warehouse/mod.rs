@@ -1,0 +1,192 @@
+//! The reporting database as loadline means it: the feed's table, the ledger (`loadline_files`) and the rejects
+//! (`loadline_rejects`). No driver here; `backend` has one implementation per database.
+//!
+//! The story of exactly once. Every file has one row in the ledger. Rows reach the table only in a *segment*: one
+//! transaction that locks the ledger row, checks that it still bears the worker's epoch and plan and stands where the
+//! worker's stream stands, inserts the rows and rejects, moves `records_done` on, and commits. A worker that was
+//! frozen, cut off or superseded finds another epoch and changes nothing; a worker that died leaves `records_done`
+//! where its last commit left it.
+//!
+//! Invariant: the rows and rejects of a file are those of its records 1 to `records_done`, whoever died when.
+
+mod bind;
+mod checksum;
+mod statement;
+mod table;
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+pub use bind::{Cell, Columns};
+pub use checksum::Checksum;
+pub use statement::{insert_sql, rows_per_statement};
+pub use table::{FILE_COLUMN, RECORD_COLUMN, TableColumn, TableSpec};
+
+use crate::error::{Error, Result};
+use crate::job::JobId;
+
+/// `loadline_files.file`, and `_file` in the feed's table.
+pub type FileNumber = i64;
+
+/// What a worker brings to a take.
+#[derive(Debug, Clone)]
+pub struct LedgerKey {
+    pub key: String,
+    pub version: String,
+    pub hour: DateTime<Utc>,
+}
+
+/// Counts of one file up to `records_done`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Progress {
+    pub records_done: u64,
+    pub rows: u64,
+    pub rejects: u64,
+    /// Sum over the file's rows, see [`Checksum`].
+    pub checksum: i64,
+    /// Values that became NULL because they did not convert, by column; columns without any are left out.
+    pub invalid: BTreeMap<String, u64>,
+    pub complete: bool,
+}
+
+/// What a take found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The file may be loaded from `records_done` on, or is complete.
+    Ready,
+    /// Begun under another plan, or left in the middle of a walk back: walk back, then begin anew.
+    OtherPlan,
+    /// Rows of another version are in the table: quarantine.
+    OtherVersion,
+}
+
+/// A file whose epoch this worker has counted up: older holders can't commit any more.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub file: FileNumber,
+    pub epoch: i64,
+    pub standing: Standing,
+    pub progress: Progress,
+}
+
+/// What a segment or a walk back must find in the ledger row to be allowed.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    pub file: FileNumber,
+    pub epoch: i64,
+    pub plan_hash: String,
+}
+
+/// How a segment began.
+pub enum Begun {
+    Segment(Box<dyn Segment>),
+    /// The ledger stands at other progress than the worker's stream: move the stream there and begin again.
+    Moved(Progress),
+    /// Another take has superseded this one. Nothing is open.
+    Lost,
+}
+
+/// A record that did not load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// From 1, header not counted.
+    pub record: u64,
+    /// Line of the file on which the record starts, from 1.
+    pub line: u64,
+    /// Byte in the (decompressed) file at which the record starts, from 0.
+    pub byte_offset: u64,
+    /// The column that is to blame; `None` where the whole record is.
+    pub column: Option<String>,
+    pub reason: String,
+    /// The record's bytes without its line end, capped at 64 KiB.
+    pub raw: Vec<u8>,
+}
+
+/// A row of `loadline_rejects`, as people see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RejectRow {
+    pub feed: String,
+    pub key: String,
+    pub record: u64,
+    pub line: u64,
+    pub byte_offset: u64,
+    pub column_name: Option<String>,
+    pub reason: String,
+    pub raw: String,
+}
+
+/// Why rows were not written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The key of this record stands in the table already.
+    Duplicate {
+        record: u64,
+    },
+    Other(Error),
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// One open transaction over one file. Dropped without [`Segment::commit`], it is rolled back.
+#[async_trait]
+pub trait Segment: Send {
+    /// Inserts rows: the table's columns in order, then `_record` (UInt64); the backend adds `_file`. After an error
+    /// the segment is good for nothing but dropping.
+    async fn write(&mut self, table: &TableSpec, rows: &RecordBatch) -> Result<(), WriteError>;
+
+    async fn reject(&mut self, rejects: &[Reject]) -> Result<()>;
+
+    /// Moves the ledger row from the progress that [`Warehouse::begin`] checked to `progress` and commits. After an
+    /// error the caller takes the file again and reads where it stands: the commit may have landed.
+    async fn commit(self: Box<Self>, progress: &Progress) -> Result<()>;
+}
+
+#[async_trait]
+pub trait Warehouse: Send + Sync {
+    /// The schema version of the database; `None` where it has never been set up. Changes nothing.
+    async fn version(&self) -> Result<Option<u32>>;
+
+    /// As [`crate::job::JobStore::migrate`], for the ledger and the rejects.
+    async fn migrate(&self) -> Result<Vec<String>>;
+
+    /// The columns the table has, by name and declared type, in order; `None` where there is no such table.
+    async fn columns(&self, table: &str) -> Result<Option<Vec<(String, String)>>>;
+
+    /// Creates the table and its index where they are missing. Never alters one.
+    async fn create_table(&self, table: &TableSpec) -> Result<()>;
+
+    /// The DDL that [`Warehouse::create_table`] runs.
+    fn table_ddl(&self, table: &TableSpec) -> Vec<String>;
+
+    /// The column types that this backend stores the table with, in the words of [`Warehouse::columns`].
+    fn expected_columns(&self, table: &TableSpec) -> Vec<(String, String)>;
+
+    /// Makes the missing ledger rows, counts the epoch of every file up in one transaction, and says where each
+    /// stands, in the order of `files`. Where nothing of a file is done, this plan and version become its own.
+    async fn take(&self, feed: &str, job: JobId, plan_hash: &str, files: &[LedgerKey]) -> Result<Vec<Taken>>;
+
+    /// Opens a segment if the ledger row bears the fence's epoch and plan and stands at `from`.
+    async fn begin(&self, fence: &Fence, from: u64) -> Result<Begun>;
+
+    /// Takes every row and reject of the file out again, a segment a transaction, and leaves it at record 0 under the
+    /// fence's plan. `false`: another take has superseded this one. Killed in between, the next take says
+    /// [`Standing::OtherPlan`].
+    async fn walk_back(&self, fence: &Fence, table: &TableSpec) -> Result<bool>;
+
+    /// Progress of the named files of a feed, for people. Files without a ledger row are left out.
+    async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>>;
+
+    /// Rejects of the named files (`None`: of all), by file and record.
+    async fn rejects(&self, feed: Option<&str>, keys: Option<&[String]>, limit: usize) -> Result<Vec<RejectRow>>;
+
+    /// Reject reasons of the named files with their counts, commonest first: (column, reason, count).
+    async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>>;
+}
