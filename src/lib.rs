@@ -4,4 +4,5 @@ pub mod clock;
 pub mod error;
 pub mod feed;
 pub mod job;
+pub mod progress;
 pub mod warehouse;
