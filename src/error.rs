@@ -50,6 +50,16 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
+    /// The same error again, its causes as text: for an error that is held by somebody else's error.
+    pub fn duplicate(&self) -> Self {
+        let source = self.source().map(|_| {
+            let below = self.chain();
+            below.strip_prefix(&format!("{}: ", self.message)).unwrap_or(&below).to_owned()
+        });
+        let source = source.filter(|below| *below != self.message).map(Into::into);
+        Self { kind: self.kind, message: self.message.clone(), hint: self.hint.clone(), source }
+    }
+
     /// What the user can do about it, as a sentence without a full stop.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

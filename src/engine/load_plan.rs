@@ -1,0 +1,217 @@
+//! The plan of a load: one physical plan a job, whose partition *i* is file *i* in record order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::{filter_record_batch, is_null};
+use arrow::datatypes::UInt64Type;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
+use futures::StreamExt;
+
+use super::clean_sql::{FAIL_COLUMN, FAIL_REASON, REJECT_COLUMN, REJECT_REASON, counted, load_sql};
+use super::errors::from_datafusion;
+use super::session::{Grouping, JobFiles, new_session, register_job};
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::source::{FileRef, RAW_BYTES_MAX, Source};
+use crate::warehouse::Reject;
+
+pub struct LoadPlan {
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    shape: Arc<Shape>,
+}
+
+/// Which column of a cleaned batch is what.
+struct Shape {
+    /// Number of declared columns, which come first; `_record` is the one behind them.
+    declared: usize,
+    /// (name, position of `_invalid_N`, position of `_present_N`)
+    counted: Vec<(String, usize, usize)>,
+}
+
+impl LoadPlan {
+    /// Plans the load of `files`, without opening one.
+    pub async fn new(source: &Source, feed: &Feed, files: &[FileRef]) -> Result<Self> {
+        let ctx = new_session(source, 1)?;
+        register_job(&ctx, &JobFiles { source, feed, files, grouping: Grouping::PerFile }).await?;
+        let frame = ctx.sql(&load_sql(&feed.schema)).await.map_err(from_datafusion)?;
+        let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
+        let partitions = plan.output_partitioning().partition_count();
+        if partitions != files.len() {
+            return Err(Error::internal(format!("{} files were planned as {partitions} partitions", files.len())));
+        }
+        let schema = plan.schema();
+        let position = |name: String| schema.index_of(&name).map_err(|e| Error::internal("load plan").caused_by(e));
+        let counted: Result<Vec<_>> = counted(&feed.schema)
+            .map(|(index, column)| {
+                let invalid = position(format!("_invalid_{index}"))?;
+                Ok((column.name.clone(), invalid, position(format!("_present_{index}"))?))
+            })
+            .collect();
+        let shape = Shape { declared: feed.schema.columns.len(), counted: counted? };
+        Ok(Self { plan, task: ctx.task_ctx(), shape: Arc::new(shape) })
+    }
+
+    /// The cleaned records of file `index` from its first one on. May be called again for another pass.
+    pub fn file(&self, index: usize) -> Result<CleanStream> {
+        let batches = self.plan.execute(index, self.task.clone()).map_err(from_datafusion)?;
+        Ok(CleanStream { batches, shape: self.shape.clone() })
+    }
+}
+
+pub struct CleanStream {
+    batches: SendableRecordBatchStream,
+    shape: Arc<Shape>,
+}
+
+impl CleanStream {
+    pub async fn next(&mut self) -> Result<Option<CleanBatch>> {
+        match self.batches.next().await {
+            None => Ok(None),
+            Some(batch) => {
+                let batch = batch.map_err(from_datafusion)?;
+                Ok(Some(CleanBatch { batch, shape: self.shape.clone() }))
+            }
+        }
+    }
+}
+
+/// Some consecutive records of one file, cleaned.
+#[derive(Clone)]
+pub struct CleanBatch {
+    batch: RecordBatch,
+    shape: Arc<Shape>,
+}
+
+/// A value whose column says that it fails the file.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub record: u64,
+    pub line: u64,
+    pub column: String,
+    pub reason: String,
+}
+
+impl CleanBatch {
+    pub fn records(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Bytes held in memory.
+    pub fn bytes(&self) -> usize {
+        self.batch.get_array_memory_size()
+    }
+
+    /// Numbers of the first and the last record; `None` where there is none.
+    pub fn range(&self) -> Option<(u64, u64)> {
+        let numbers = self.numbers("_record").ok()?;
+        (!numbers.is_empty()).then(|| (numbers.value(0), numbers.value(numbers.len() - 1)))
+    }
+
+    /// The records behind `record`.
+    pub fn after(&self, record: u64) -> Self {
+        let skip = match self.range() {
+            Some((first, _)) => (record + 1).saturating_sub(first).min(self.records() as u64) as usize,
+            None => 0,
+        };
+        self.slice(skip, self.records() - skip)
+    }
+
+    pub fn slice(&self, start: usize, length: usize) -> Self {
+        Self { batch: self.batch.slice(start, length), shape: self.shape.clone() }
+    }
+
+    /// The declared columns and `_record` of the records that load.
+    pub fn rows(&self) -> Result<RecordBatch> {
+        let wanted: Vec<usize> = (0..=self.shape.declared).collect();
+        let rows = self.batch.project(&wanted).map_err(arrow_error)?;
+        let reasons = self.texts(REJECT_REASON)?;
+        if reasons.null_count() == reasons.len() {
+            return Ok(rows);
+        }
+        filter_record_batch(&rows, &is_null(reasons).map_err(arrow_error)?).map_err(arrow_error)
+    }
+
+    /// How many records don't load.
+    pub fn reject_count(&self) -> Result<u64> {
+        let reasons = self.texts(REJECT_REASON)?;
+        Ok((reasons.len() - reasons.null_count()) as u64)
+    }
+
+    pub fn rejects(&self) -> Result<Vec<Reject>> {
+        let reasons = self.texts(REJECT_REASON)?;
+        if reasons.null_count() == reasons.len() {
+            return Ok(Vec::new());
+        }
+        let columns = self.texts(REJECT_COLUMN)?;
+        let (records, lines, offsets) = (self.numbers("_record")?, self.numbers("_line")?, self.numbers("_offset")?);
+        let raws = self.column("_raw")?.as_binary_view_opt().ok_or_else(|| Error::internal("`_raw` is not binary"))?;
+        let rejected = (0..reasons.len()).filter(|row| reasons.is_valid(*row));
+        let reject = |row: usize| Reject {
+            record: records.value(row),
+            line: lines.value(row),
+            byte_offset: offsets.value(row),
+            column: columns.is_valid(row).then(|| columns.value(row).to_owned()),
+            reason: reasons.value(row).to_owned(),
+            raw: raws.value(row)[..raws.value(row).len().min(RAW_BYTES_MAX)].to_vec(),
+        };
+        Ok(rejected.map(reject).collect())
+    }
+
+    /// The first value that fails the file.
+    pub fn failure(&self) -> Result<Option<Failure>> {
+        let columns = self.texts(FAIL_COLUMN)?;
+        let Some(row) = (0..columns.len()).find(|row| columns.is_valid(*row)) else { return Ok(None) };
+        let (record, line) = (self.numbers("_record")?.value(row), self.numbers("_line")?.value(row));
+        let reason = self.texts(FAIL_REASON)?.value(row).to_owned();
+        Ok(Some(Failure { record, line, column: columns.value(row).to_owned(), reason }))
+    }
+
+    /// Adds up, by column, values that are invalid and values that are present, where invalid ones become NULL.
+    pub fn count_values(&self, invalid: &mut BTreeMap<String, u64>, present: &mut BTreeMap<String, u64>) {
+        for (name, invalid_at, present_at) in &self.shape.counted {
+            add(invalid, name, self.batch.column(*invalid_at).as_boolean());
+            add(present, name, self.batch.column(*present_at).as_boolean());
+        }
+    }
+
+    /// The line on which `record` of this batch starts.
+    pub fn line_of(&self, record: u64) -> Option<u64> {
+        let (first, last) = self.range()?;
+        let row = (first..=last).contains(&record).then(|| (record - first) as usize)?;
+        self.numbers("_line").ok().map(|lines| lines.value(row))
+    }
+
+    /// Byte offset in the plain file at which the last record starts.
+    pub fn last_offset(&self) -> Option<u64> {
+        let offsets = self.numbers("_offset").ok()?;
+        (!offsets.is_empty()).then(|| offsets.value(offsets.len() - 1))
+    }
+
+    fn column(&self, name: &str) -> Result<&Arc<dyn Array>> {
+        self.batch.column_by_name(name).ok_or_else(|| Error::internal(format!("the load plan has no `{name}`")))
+    }
+
+    fn texts(&self, name: &str) -> Result<&StringArray> {
+        self.column(name)?.as_string_opt().ok_or_else(|| Error::internal(format!("`{name}` is not text")))
+    }
+
+    fn numbers(&self, name: &str) -> Result<&UInt64Array> {
+        let column = self.column(name)?.as_primitive_opt::<UInt64Type>();
+        column.ok_or_else(|| Error::internal(format!("`{name}` is not a number")))
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, name: &str, flags: &BooleanArray) {
+    let count = flags.true_count() as u64;
+    if count > 0 {
+        *counts.entry(name.to_owned()).or_default() += count;
+    }
+}
+
+fn arrow_error(error: arrow::error::ArrowError) -> Error {
+    Error::internal("splitting a batch").caused_by(error)
+}

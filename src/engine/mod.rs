@@ -1,0 +1,24 @@
+//! The only room that plans: DataFusion sessions, the tables `source` and `clean`, the load plan, ad-hoc SQL.
+//!
+//! ```text
+//! register_job: files --> `source` (text + places) --view--> `clean` (typed + _reject)
+//! LoadPlan:     `source` --one SELECT, planned once a job--> typed rows, rejects, counts; one partition a file
+//! query:        read-only SQL over both
+//! ```
+//!
+//! Invariant: what is stored is decided by SQL alone, over records that the guard numbered; nothing here drops,
+//! repeats or reorders a record.
+
+mod clean_sql;
+mod errors;
+mod load_plan;
+mod query;
+mod session;
+
+pub use clean_sql::{clean_sql, load_sql};
+pub use load_plan::{CleanBatch, CleanStream, LoadPlan};
+pub use query::{check_feed, query};
+pub use session::{Grouping, JobFiles, register_job};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Listing a feed: which keys the source holds, which of them are files of the feed, and why the others are not.
+//!
+//! Invariant: where a listing starts only narrows what is looked at. What is new is decided by the registry.
+
+use chrono::{DateTime, Duration, Utc};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::Source;
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::job::ListedFile;
+
+/// One key of the source.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub key: String,
+    pub version: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+}
+
+/// Why a key of a feed's prefix is not one of its files. Not errors: counted in the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ignored {
+    /// `.name`, or below a folder of that kind.
+    Dotfile,
+    /// `_SUCCESS` and other names that begin with `_`, or a folder marker.
+    Marker,
+    /// The folders don't fit the layout.
+    Layout,
+    /// The name does not match `files`.
+    Name,
+    /// In a folder before `start_from`, or outside `--from` and `--to`.
+    OutsideWindow,
+    /// Too young to be sure that it is whole; the next scan takes it.
+    Unsettled,
+    /// A name that is no text (not UTF-8), so that no URI can stand for it.
+    Unaddressable,
+}
+
+impl Ignored {
+    /// Goes behind a count.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Dotfile => "dotfiles",
+            Self::Marker => "markers",
+            Self::Layout => "outside the layout",
+            Self::Name => "other names",
+            Self::OutsideWindow => "outside the window",
+            Self::Unsettled => "not settled yet",
+            Self::Unaddressable => "names that are not UTF-8",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Classified {
+    File(ListedFile),
+    Ignored(Ignored),
+}
+
+/// What one scan looks at.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// First hour or day of the window, inclusive.
+    pub from: Option<DateTime<Utc>>,
+    /// End of the window, exclusive.
+    pub to: Option<DateTime<Utc>>,
+    /// The folder before which nothing is listed; `None`: the listing is full.
+    pub start_at: Option<DateTime<Utc>>,
+    /// Younger files are left for the next scan.
+    pub settle: Duration,
+    pub now: DateTime<Utc>,
+}
+
+impl Listing {
+    /// The keys of the feed's prefix, in pages. Where the store lists in key order, from the window's first folder.
+    /// `None` stands for a key that can't be addressed.
+    pub fn pages<'a>(&self, source: &'a Source, feed: &Feed, page: usize) -> BoxStream<'a, Result<Vec<Option<Entry>>>> {
+        let prefix = (!feed.prefix.is_empty()).then(|| Path::from(feed.prefix.as_str()));
+        let store = source.store();
+        let metas = match self.start_at {
+            Some(at) => {
+                // The folder itself, without its last `/`, sorts before every key inside it.
+                let folder = format!("{}{}", feed.prefix, feed.layout.folder(at));
+                store.list_with_offset(prefix.as_ref(), &Path::from(folder.trim_end_matches('/')))
+            }
+            None => store.list(prefix.as_ref()),
+        };
+        let entries = metas.map(move |listed| match listed {
+            Ok(meta) => Ok(Some(entry(source, meta))),
+            Err(object_store::Error::InvalidPath { .. }) => Ok(None),
+            Err(error) => Err(listing_error(error)),
+        });
+        entries.try_chunks(page).map_err(|error| error.1).boxed()
+    }
+
+    /// What a listed key is to the feed.
+    pub fn classify(&self, feed: &Feed, entry: Option<Entry>) -> Classified {
+        let Some(entry) = entry else { return Classified::Ignored(Ignored::Unaddressable) };
+        match self.hour_of(feed, &entry) {
+            Ok(hour) => {
+                let Entry { key, version, size, modified } = entry;
+                Classified::File(ListedFile { key, version, size, modified, hour })
+            }
+            Err(ignored) => Classified::Ignored(ignored),
+        }
+    }
+
+    fn hour_of(&self, feed: &Feed, entry: &Entry) -> Result<DateTime<Utc>, Ignored> {
+        let inner = entry.key.strip_prefix(&feed.prefix).ok_or(Ignored::Layout)?;
+        if inner.split('/').any(|part| part.starts_with('.')) {
+            return Err(Ignored::Dotfile);
+        }
+        if inner.ends_with('/') || inner.rsplit('/').next().is_some_and(|name| name.starts_with('_')) {
+            return Err(Ignored::Marker);
+        }
+        let (hour, name) = feed.layout.split(inner).ok_or(Ignored::Layout)?;
+        if !feed.files.matches(name) {
+            return Err(Ignored::Name);
+        }
+        if self.from.is_some_and(|from| hour < from) || self.to.is_some_and(|to| hour >= to) {
+            return Err(Ignored::OutsideWindow);
+        }
+        // Up to a day in the future is another clock, and the file may be half written; further off is a wrong date,
+        // and there is nothing to wait for.
+        let age = self.now - entry.modified;
+        if age < self.settle && age > -Duration::days(1) && !self.settle.is_zero() {
+            return Err(Ignored::Unsettled);
+        }
+        Ok(hour)
+    }
+}
+
+fn entry(source: &Source, meta: ObjectMeta) -> Entry {
+    let version = source.version_of(&meta);
+    Entry { key: meta.location.to_string(), version, size: meta.size, modified: meta.last_modified }
+}
+
+fn listing_error(error: object_store::Error) -> Error {
+    Error::unavailable("the source can't be listed")
+        .hint("check source.url, the network and the permission to list; the next scan takes up where this one stopped")
+        .caused_by(error)
+}

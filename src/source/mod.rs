@@ -1,0 +1,28 @@
+//! From a url to records: listing, pinned reads, decompression, record boundaries, the CSV table.
+//!
+//! ```text
+//! Source --list--> Entry --classify--> ListedFile            (listing.rs)
+//! Source --open(key, version)--> bytes --decompress--> bytes  (pinned.rs, decompress.rs)
+//!   --guard--> blocks of whole records, malformed ones set aside   (guard.rs, block.rs, header.rs)
+//!   --arrow-csv--> record batches of the table `source`            (table.rs, records.rs)
+//! ```
+//!
+//! Invariant: a file is read as the version that was asked for or not at all, and its records come in order, numbered
+//! from 1, none left out. What is wrong with a record goes beside it; what is wrong with a file ends its stream.
+
+mod block;
+mod decompress;
+mod guard;
+mod header;
+mod listing;
+mod pinned;
+mod records;
+mod store;
+mod table;
+
+pub use block::{Block, RAW_BYTES_MAX};
+pub use guard::{Guard, RECORD_BYTES_MAX};
+pub use listing::{Classified, Entry, Ignored, Listing};
+pub use records::RecordReader;
+pub use store::{FileRef, Source};
+pub use table::{STORE_URL, SideColumn, SourceTable, source_schema};
