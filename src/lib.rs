@@ -6,5 +6,7 @@ pub mod error;
 pub mod feed;
 pub mod job;
 pub mod progress;
+pub mod scanner;
 pub mod source;
 pub mod warehouse;
+pub mod worker;

@@ -49,6 +49,10 @@ impl Source {
         Self { url, store, folder: None }
     }
 
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
     }

@@ -1,0 +1,273 @@
+//! The scanner: lists a feed, registers what is new, forms jobs.
+//!
+//! Invariant: the registry decides what is new; where a listing starts only narrows what is looked at. Whatever dies
+//! when, a listed file is FOUND or in exactly one job, and the next scan goes on from there. A second scanner at the
+//! same time costs work, not correctness.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, Utc};
+use futures::StreamExt;
+
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::job::{FoundFile, JobDraft, JobId, JobLimits, JobStore, Known, ListedFile, Planner, Watermark};
+use crate::progress::{Event, Observer};
+use crate::source::{Classified, Ignored, Listing, Source};
+
+/// Keys looked at, and files planned, at a time: what bounds the memory.
+const PAGE: usize = 1000;
+/// How often planning begins anew because another scanner took files of a draft.
+const PLANNING_ATTEMPTS: usize = 10;
+
+/// How the scanner works, from the config.
+#[derive(Debug, Clone)]
+pub struct ScanSettings {
+    /// Folders before it are not looked at.
+    pub start_from: Option<DateTime<Utc>>,
+    /// How far behind the newest loaded file an incremental listing starts.
+    pub lookback: Duration,
+    pub full_every: Duration,
+    /// `None`: what suits the source.
+    pub settle: Option<Duration>,
+    pub limits: JobLimits,
+}
+
+/// What one scan was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// List everything, whatever the watermark says.
+    pub full: bool,
+    /// A backfill: only folders from here (inclusive), whatever `start_from` says.
+    pub from: Option<DateTime<Utc>>,
+    /// Only folders before this.
+    pub to: Option<DateTime<Utc>>,
+    /// Change nothing, say what would be done.
+    pub dry_run: bool,
+}
+
+/// What one scan of one feed saw and did.
+#[derive(Debug, Clone, Default)]
+pub struct ScanReport {
+    pub feed: String,
+    pub full: bool,
+    /// Keys listed.
+    pub keys: u64,
+    pub new: u64,
+    pub new_bytes: u64,
+    pub first_hour: Option<DateTime<Utc>>,
+    pub last_hour: Option<DateTime<Utc>>,
+    pub known: u64,
+    /// Known keys with another version, put into quarantine by this scan.
+    pub quarantined: u64,
+    pub ignored: BTreeMap<Ignored, u64>,
+    pub jobs: Vec<FormedJob>,
+    /// Files that wait for a fuller job.
+    pub waiting: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct FormedJob {
+    /// `None` in a dry run.
+    pub id: Option<JobId>,
+    pub files: usize,
+    pub bytes: u64,
+    pub latest_file_modified_time: DateTime<Utc>,
+}
+
+/// One scan of one feed.
+pub struct Scan<'a> {
+    pub source: &'a Source,
+    pub store: &'a dyn JobStore,
+    pub feed: &'a Feed,
+    pub settings: &'a ScanSettings,
+    pub request: &'a ScanRequest,
+    pub observer: &'a Observer,
+    pub now: DateTime<Utc>,
+}
+
+impl Scan<'_> {
+    /// Lists, registers and forms jobs. Where the listing breaks off, jobs are formed of what was found, and the next
+    /// scan goes on.
+    pub async fn run(&self) -> Result<ScanReport> {
+        let watermark = self.store.watermark(&self.feed.name).await?;
+        let listing = self.listing(watermark);
+        let mut report =
+            ScanReport { feed: self.feed.name.clone(), full: listing.start_at.is_none(), ..Default::default() };
+        let mut unregistered = Vec::new();
+        let listed = self.list(&listing, &mut report, &mut unregistered).await;
+        if self.request.dry_run {
+            listed?;
+            self.plan_only(unregistered, &mut report).await?;
+            return Ok(report);
+        }
+        if listed.is_ok() && report.full && self.request.to.is_none() && self.request.from.is_none() {
+            self.store.listed_in_full(&self.feed.name, self.now).await?;
+        }
+        self.form_jobs(&mut report).await?;
+        listed.map(|()| report)
+    }
+
+    /// Where to look: everything, or from the look-back of the watermark on.
+    fn listing(&self, watermark: Watermark) -> Listing {
+        let settings = self.settings;
+        let from = self.request.from.or(settings.start_from);
+        let ordered = self.source.lists_in_key_order() && self.feed.layout.key_order_is_time_order();
+        let due = watermark.last_full_listing.is_none_or(|last| self.now - last >= settings.full_every);
+        let backfill = self.request.from.is_some() || self.request.to.is_some();
+        // A file dated in the future must not carry the listing past what arrives until then.
+        let look_back = watermark.newest.map(|newest| newest.min(self.now) - settings.lookback);
+        let start_at = match (ordered, backfill || self.request.full || due) {
+            (false, _) => None,
+            (true, true) => from,
+            (true, false) => look_back.max(from),
+        };
+        Listing {
+            from,
+            to: self.request.to,
+            start_at,
+            settle: settings.settle.unwrap_or_else(|| self.source.default_settle()),
+            now: self.now,
+        }
+    }
+
+    async fn list(&self, listing: &Listing, report: &mut ScanReport, unregistered: &mut Vec<ListedFile>) -> Result<()> {
+        let mut pages = listing.pages(self.source, self.feed, PAGE);
+        while let Some(page) = pages.next().await {
+            let page = page?;
+            report.keys += page.len() as u64;
+            let mut files = Vec::with_capacity(page.len());
+            for entry in page {
+                match listing.classify(self.feed, entry) {
+                    Classified::File(file) => files.push(file),
+                    Classified::Ignored(reason) => *report.ignored.entry(reason).or_default() += 1,
+                }
+            }
+            self.register(files, report, unregistered).await?;
+            (self.observer)(Event::Listed { feed: self.feed.name.clone(), keys: report.keys });
+        }
+        Ok(())
+    }
+
+    async fn register(
+        &self,
+        files: Vec<ListedFile>,
+        report: &mut ScanReport,
+        unregistered: &mut Vec<ListedFile>,
+    ) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let known = self.store.classify(&self.feed.name, &files).await?;
+        if !self.request.dry_run {
+            let registered = self.store.register(&self.feed.name, &files, self.now).await?;
+            report.known += registered.known;
+            report.quarantined += registered.quarantined;
+            report.new += registered.found;
+        }
+        for (file, known) in files.into_iter().zip(known) {
+            if known == Known::New {
+                report.new_bytes += file.size;
+                report.first_hour = Some(report.first_hour.map_or(file.hour, |first| first.min(file.hour)));
+                report.last_hour = report.last_hour.max(Some(file.hour));
+            }
+            if self.request.dry_run {
+                match known {
+                    Known::New => {
+                        report.new += 1;
+                        unregistered.push(file);
+                    }
+                    Known::Same => report.known += 1,
+                    Known::Changed => report.quarantined += 1,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forms jobs of every FOUND file of the feed, beginning anew where another scanner was quicker.
+    async fn form_jobs(&self, report: &mut ScanReport) -> Result<()> {
+        for _ in 0..PLANNING_ATTEMPTS {
+            if self.form_jobs_once(report).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::unavailable(format!("other scanners keep taking the files of feed `{}`", self.feed.name))
+            .hint("one scanner at a time is enough; nothing is lost, the next scan forms the jobs"))
+    }
+
+    async fn form_jobs_once(&self, report: &mut ScanReport) -> Result<bool> {
+        let (mut planned, mut taken) = (0, 0);
+        let mut planner = self.planner();
+        let mut after: Option<FoundFile> = None;
+        loop {
+            let page = self.store.found(&self.feed.name, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last().cloned() else { break };
+            for file in page {
+                planned += 1;
+                if let Some(draft) = planner.push(file) {
+                    taken += draft.files.len();
+                    if !self.form(&draft, report).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+            after = Some(last);
+        }
+        if let Some(draft) = planner.finish(self.now) {
+            taken += draft.files.len();
+            if !self.form(&draft, report).await? {
+                return Ok(false);
+            }
+        }
+        report.waiting = (planned - taken) as u64;
+        Ok(true)
+    }
+
+    async fn form(&self, draft: &JobDraft, report: &mut ScanReport) -> Result<bool> {
+        match self.store.form_job(draft).await? {
+            None => Ok(false),
+            Some(id) => {
+                report.jobs.push(formed(Some(id), draft));
+                Ok(true)
+            }
+        }
+    }
+
+    /// The jobs that the files found so far and the new ones would make. Holds them all in memory.
+    async fn plan_only(&self, unregistered: Vec<ListedFile>, report: &mut ScanReport) -> Result<()> {
+        let mut files = Vec::new();
+        loop {
+            let page = self.store.found(&self.feed.name, files.last(), PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            files.extend(page);
+        }
+        files.extend(unregistered.into_iter().map(|file| {
+            let ListedFile { key, size, modified, hour, .. } = file;
+            FoundFile { id: 0, key, size, modified, hour, found: self.now }
+        }));
+        files.sort_by(|a, b| (a.modified, &a.key).cmp(&(b.modified, &b.key)));
+        let all = files.len();
+        let mut planner = self.planner();
+        let mut drafts: Vec<JobDraft> = files.into_iter().filter_map(|file| planner.push(file)).collect();
+        drafts.extend(planner.finish(self.now));
+        report.jobs = drafts.iter().map(|draft| formed(None, draft)).collect();
+        report.waiting = (all - drafts.iter().map(|draft| draft.files.len()).sum::<usize>()) as u64;
+        Ok(())
+    }
+
+    fn planner(&self) -> Planner<'_> {
+        Planner::new(&self.feed.name, self.source.url(), self.settings.limits)
+    }
+}
+
+fn formed(id: Option<JobId>, draft: &JobDraft) -> FormedJob {
+    FormedJob {
+        id,
+        files: draft.files.len(),
+        bytes: draft.total_size_in_bytes,
+        latest_file_modified_time: draft.latest_file_modified_time,
+    }
+}

@@ -1,0 +1,154 @@
+//! One file into the table, segment after segment, from where the ledger says.
+//!
+//! Invariant: nothing of a file is inserted before the whole file was read once without a finding: a file of one
+//! segment because it is in memory, a longer one by a pass of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::EtlSettings;
+use super::segment::{Encoded, SegmentData, SegmentReader};
+use super::totals::Totals;
+use crate::engine::LoadPlan;
+use crate::error::{Error, Result};
+use crate::job::{FileRecord, JobId};
+use crate::progress::{Event, Observer};
+use crate::warehouse::{Begun, Fence, Progress, TableSpec, Warehouse, WriteError};
+
+/// How often a stream may be moved to where the ledger stands before something must be wrong.
+const MOVES_MAX: usize = 5;
+
+pub struct FileLoader {
+    pub job: JobId,
+    pub file: FileRecord,
+    pub plan: Arc<LoadPlan>,
+    /// Partition of the plan.
+    pub index: usize,
+    pub fence: Fence,
+    pub table: Arc<TableSpec>,
+    pub warehouse: Arc<dyn Warehouse>,
+    pub settings: EtlSettings,
+    pub observer: Observer,
+    /// Set when the claim was seen to be lost.
+    pub lost: Arc<AtomicBool>,
+}
+
+/// How the load of a file ended, errors aside.
+#[derive(Debug, Clone)]
+pub enum Loaded {
+    Complete(Progress),
+    /// Another take or claim has superseded this one.
+    Lost,
+}
+
+/// What one segment came to.
+enum Committed {
+    Yes(Progress),
+    Moved(Progress),
+    Lost,
+}
+
+impl FileLoader {
+    /// Loads what is missing behind `progress`.
+    ///
+    /// # Errors
+    /// Data where the file can't be loaded, Unavailable where it may be later; rows of earlier segments then stand in
+    /// the table, and the caller walks back or leaves them to the next claim.
+    pub async fn load(&self, mut progress: Progress) -> Result<Loaded> {
+        let mut reported = 0;
+        for _ in 0..=MOVES_MAX {
+            match self.load_from(progress, &mut reported).await? {
+                Committed::Yes(done) => return Ok(Loaded::Complete(done)),
+                Committed::Lost => return Ok(Loaded::Lost),
+                Committed::Moved(to) if to.complete => return Ok(Loaded::Complete(to)),
+                Committed::Moved(to) => progress = to,
+            }
+        }
+        Err(Error::unavailable("the ledger keeps moving under this worker"))
+    }
+
+    /// One pass from the ledger's progress to the end of the file, or until the ledger turns out to stand elsewhere.
+    async fn load_from(&self, mut progress: Progress, reported: &mut u64) -> Result<Committed> {
+        let mut reader = self.reader(progress.records_done)?;
+        let mut segment = reader.next_segment().await?;
+        if progress.records_done == 0 {
+            self.validate(&segment, &mut reader).await?;
+            if !segment.is_last {
+                reader = self.reader(segment.to)?;
+            }
+        }
+        loop {
+            if self.lost.load(Ordering::Relaxed) {
+                return Ok(Committed::Lost);
+            }
+            let encoded = segment.encode(&progress)?;
+            match self.commit(&segment, &encoded, progress.records_done).await? {
+                Committed::Yes(done) => progress = done,
+                other => return Ok(other),
+            }
+            self.report(&segment, encoded.row_count, reported);
+            if segment.is_last {
+                return Ok(Committed::Yes(progress));
+            }
+            drop(encoded);
+            segment = reader.next_segment().await?;
+            debug_assert!(reader.at() >= progress.records_done);
+        }
+    }
+
+    fn reader(&self, at: u64) -> Result<SegmentReader> {
+        Ok(SegmentReader::new(self.plan.file(self.index)?, at, self.settings.segment))
+    }
+
+    /// Reads to the end, keeping nothing but the sums.
+    async fn validate(&self, first: &SegmentData, reader: &mut SegmentReader) -> Result<()> {
+        let mut totals = Totals::default();
+        for batch in &first.batches {
+            totals.add(batch)?;
+        }
+        if !first.is_last {
+            while let Some(batch) = reader.next_batch().await? {
+                totals.add(&batch)?;
+            }
+        }
+        totals.check(&self.settings)
+    }
+
+    async fn commit(&self, data: &SegmentData, encoded: &Encoded, from: u64) -> Result<Committed> {
+        let mut segment = match self.warehouse.begin(&self.fence, from).await? {
+            Begun::Lost => return Ok(Committed::Lost),
+            Begun::Moved(progress) => return Ok(Committed::Moved(progress)),
+            Begun::Segment(segment) => segment,
+        };
+        for batch in &encoded.rows {
+            let written = segment.write(&self.table, batch).await;
+            written.map_err(|error| self.write_error(error, data))?;
+        }
+        segment.reject(&encoded.rejects).await?;
+        segment.commit(&encoded.progress).await?;
+        Ok(Committed::Yes(encoded.progress.clone()))
+    }
+
+    fn write_error(&self, error: WriteError, data: &SegmentData) -> Error {
+        match error {
+            WriteError::Other(error) => error,
+            WriteError::Duplicate { record } => {
+                let line = data.line_of(record).map(|line| format!(" (line {line})")).unwrap_or_default();
+                let key = self.table.primary_key.join(", ");
+                Error::data(format!(
+                    "record {record}{line}: duplicate key: a row with the same ({key}) stands in table {} already",
+                    self.table.name
+                ))
+                .hint("correct the file, or the `primary_key` of the feed's schema file, and `loadline retry` the job")
+            }
+        }
+    }
+
+    fn report(&self, segment: &SegmentData, rows: u64, reported: &mut u64) {
+        let size = self.file.size;
+        let reached = if segment.is_last { size } else { segment.offset.min(size) };
+        let bytes = reached.saturating_sub(*reported);
+        *reported = (*reported).max(reached);
+        (self.observer)(Event::Advanced { job: self.job, bytes, rows });
+    }
+}

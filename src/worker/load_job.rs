@@ -1,0 +1,302 @@
+//! One claimed job from take to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+
+use super::heartbeat::Heartbeat;
+use super::load_file::{FileLoader, Loaded};
+use super::{Etl, LEASE};
+use crate::engine::LoadPlan;
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::job::{Claim, FileOutcome, FileRecord, FileState, backoff};
+use crate::progress::{Event, JobEnd, Outcome};
+use crate::source::FileRef;
+use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken};
+
+/// Files of one job that are read side by side.
+const FILES_AT_ONCE: usize = 2;
+/// Longest `failure_msg`, in characters.
+const FAILURE_MSG_MAX: usize = 4000;
+
+pub struct JobLoader<'a> {
+    etl: &'a Etl,
+    claim: Claim,
+    feed: &'a Feed,
+    table: Arc<TableSpec>,
+    started: std::time::Instant,
+    lost: Arc<AtomicBool>,
+}
+
+/// Where one file of the job stands when all have been worked on.
+enum Ended {
+    Complete(Progress),
+    Quarantined(String),
+    /// Its load stopped with this error.
+    Error(Error),
+    Lost,
+}
+
+struct FileEnd {
+    file: FileRecord,
+    taken: Taken,
+    ended: Ended,
+}
+
+impl<'a> JobLoader<'a> {
+    pub fn new(etl: &'a Etl, claim: Claim) -> Result<Self> {
+        let feed = etl.feeds.iter().find(|feed| feed.name == claim.job.feed).ok_or_else(|| {
+            Error::config(format!(
+                "job {} is of feed `{}`, which the config does not have",
+                claim.job.id, claim.job.feed
+            ))
+            .hint("a feed's name is permanent: put it back into the config")
+        })?;
+        let (table, lost) = (Arc::new(TableSpec::of(feed)), Arc::new(AtomicBool::new(false)));
+        Ok(Self { etl, claim, feed, table, started: std::time::Instant::now(), lost })
+    }
+
+    pub async fn run(self) -> Result<JobEnd> {
+        let files: Vec<FileRecord> =
+            self.claim.files.iter().filter(|file| file.state == FileState::InJob).cloned().collect();
+        (self.etl.observer)(Event::JobStarted {
+            job: self.claim.job.id,
+            feed: self.feed.name.clone(),
+            files: files.len(),
+            bytes: files.iter().map(|file| file.size).sum(),
+        });
+        let factory = self.etl.store_factory.clone();
+        let heartbeat =
+            Heartbeat::start(factory, self.claim.job.id, self.claim.token.clone(), LEASE, self.lost.clone())?;
+        let (outcome, ends) = match self.load(&files).await {
+            Ok(None) => (Outcome::Lost, Vec::new()),
+            Ok(Some(ends)) => (self.conclude(&ends).await?, ends),
+            Err(error) => (self.conclude_error(&files, error).await?, Vec::new()),
+        };
+        drop(heartbeat);
+        Ok(self.end(outcome, &files, &ends))
+    }
+
+    /// Take, confirm, load. `None`: the claim is lost.
+    async fn load(&self, files: &[FileRecord]) -> Result<Option<Vec<FileEnd>>> {
+        let plan_hash = self.feed.plan_hash();
+        let keys: Vec<LedgerKey> = files
+            .iter()
+            .map(|file| LedgerKey { key: file.key.clone(), version: file.version.clone(), hour: file.hour })
+            .collect();
+        let taken = self.etl.warehouse.take(&self.feed.name, self.claim.job.id, &plan_hash, &keys).await?;
+        if !self.confirm().await? {
+            return Ok(None);
+        }
+        let refs: Vec<FileRef> = files
+            .iter()
+            .map(|file| FileRef { key: file.key.clone(), version: file.version.clone(), size: file.size })
+            .collect();
+        let plan = Arc::new(LoadPlan::new(&self.etl.source, self.feed, &refs).await?);
+        let given_up = self.claim.job.attempts > self.etl.settings.max_attempts;
+        let loads = files.iter().cloned().zip(taken).enumerate().map(|(index, (file, taken))| {
+            let fence = Fence { file: taken.file, epoch: taken.epoch, plan_hash: plan_hash.clone() };
+            let loader = self.file_loader(index, file, fence, plan.clone());
+            async move {
+                let (file, walker) = (loader.file.clone(), taken.clone());
+                let ended = if given_up && !taken.progress.complete {
+                    Ok(Ended::Error(Error::data("not loaded: the job's attempts are spent")))
+                } else {
+                    tokio::spawn(load_file(loader, taken)).await
+                };
+                let ended =
+                    ended.unwrap_or_else(|error| Ended::Error(Error::internal("the load broke down").caused_by(error)));
+                FileEnd { file, taken: walker, ended }
+            }
+        });
+        // Not a lazy map: each future borrows nothing of the iterator.
+        let loads: Vec<_> = loads.collect();
+        Ok(Some(stream::iter(loads).buffered(FILES_AT_ONCE).collect().await))
+    }
+
+    fn file_loader(&self, index: usize, file: FileRecord, fence: Fence, plan: Arc<LoadPlan>) -> FileLoader {
+        FileLoader {
+            job: self.claim.job.id,
+            file,
+            plan,
+            index,
+            fence,
+            table: self.table.clone(),
+            warehouse: self.etl.warehouse.clone(),
+            settings: self.etl.settings.clone(),
+            observer: self.etl.observer.clone(),
+            lost: self.lost.clone(),
+        }
+    }
+
+    async fn confirm(&self) -> Result<bool> {
+        let held = self.etl.store.confirm(self.claim.job.id, &self.claim.token, LEASE).await?;
+        if !held {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        Ok(held)
+    }
+
+    /// Says in the metadata how the job ended, by the claim token.
+    async fn conclude(&self, ends: &[FileEnd]) -> Result<Outcome> {
+        if ends.iter().any(|end| matches!(end.ended, Ended::Lost)) {
+            return Ok(Outcome::Lost);
+        }
+        let retryable = ends.iter().find_map(|end| match &end.ended {
+            Ended::Error(error) if error.is_retryable() => Some(error),
+            _ => None,
+        });
+        if let Some(error) = retryable
+            && self.attempts_left()
+        {
+            return self.postpone(&error.chain()).await;
+        }
+        if ends.iter().all(|end| matches!(end.ended, Ended::Complete(_))) {
+            let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
+            let held = self.etl.store.complete(self.claim.job.id, &self.claim.token, &outcomes).await?;
+            return Ok(if held { Outcome::Loaded } else { Outcome::Lost });
+        }
+        self.fail(ends).await
+    }
+
+    /// The job could not be begun at all.
+    async fn conclude_error(&self, files: &[FileRecord], error: Error) -> Result<Outcome> {
+        if error.is_retryable() && self.attempts_left() {
+            return self.postpone(&error.chain()).await;
+        }
+        let message = capped(error.chain());
+        let outcomes: Vec<FileOutcome> = files
+            .iter()
+            .map(|file| FileOutcome {
+                id: file.id,
+                state: FileState::Failed,
+                rows_loaded: None,
+                rows_rejected: None,
+                error: Some(message.clone()),
+            })
+            .collect();
+        let held = self.etl.store.fail(self.claim.job.id, &self.claim.token, &outcomes, &message).await?;
+        Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
+    }
+
+    fn attempts_left(&self) -> bool {
+        self.claim.job.attempts < self.etl.settings.max_attempts
+    }
+
+    async fn postpone(&self, reason: &str) -> Result<Outcome> {
+        let delay: Duration = backoff(self.claim.job.attempts, rand::random::<f64>());
+        let reason = capped(reason.to_owned());
+        let held = self.etl.store.postpone(self.claim.job.id, &self.claim.token, delay, &reason).await?;
+        Ok(if held { Outcome::Postponed(delay, reason) } else { Outcome::Lost })
+    }
+
+    /// Walks every failed file back, so that nothing of it stays, and only then writes FAILED.
+    async fn fail(&self, ends: &[FileEnd]) -> Result<Outcome> {
+        if !self.confirm().await? {
+            return Ok(Outcome::Lost);
+        }
+        let plan_hash = self.feed.plan_hash();
+        for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
+            let fence = Fence { file: end.taken.file, epoch: end.taken.epoch, plan_hash: plan_hash.clone() };
+            if !self.etl.warehouse.walk_back(&fence, &self.table).await? {
+                return Ok(Outcome::Lost);
+            }
+        }
+        let message = self.failure_msg(ends);
+        let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
+        let held = self.etl.store.fail(self.claim.job.id, &self.claim.token, &outcomes, &message).await?;
+        Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
+    }
+
+    /// A line for every file that did not load: its key, the place and the whole chain of causes.
+    fn failure_msg(&self, ends: &[FileEnd]) -> String {
+        let mut lines: Vec<String> = ends.iter().filter_map(problem).collect();
+        if self.claim.job.attempts > self.etl.settings.max_attempts {
+            let last = self.claim.job.failure_msg.as_deref().unwrap_or("its worker died");
+            let attempts = self.etl.settings.max_attempts;
+            lines.insert(0, format!("given up after {attempts} attempts; the last one: {last}"));
+        }
+        capped(lines.join("\n"))
+    }
+
+    fn end(&self, outcome: Outcome, files: &[FileRecord], ends: &[FileEnd]) -> JobEnd {
+        let progress = ends.iter().filter_map(|end| match &end.ended {
+            Ended::Complete(progress) => Some(progress),
+            _ => None,
+        });
+        let (rows, rejects) = progress.fold((0, 0), |sum, done| (sum.0 + done.rows, sum.1 + done.rejects));
+        JobEnd {
+            job: self.claim.job.id,
+            feed: self.feed.name.clone(),
+            outcome,
+            files: files.len(),
+            bytes: files.iter().map(|file| file.size).sum(),
+            rows,
+            rejects,
+            took: self.started.elapsed(),
+        }
+    }
+}
+
+/// Loads one taken file from where it stands.
+async fn load_file(loader: FileLoader, taken: Taken) -> Ended {
+    let begun = match taken.standing {
+        Standing::OtherVersion => {
+            return Ended::Quarantined("rows of another version of this file are in the table".to_owned());
+        }
+        Standing::Ready if taken.progress.complete => return Ended::Complete(taken.progress),
+        Standing::Ready => Ok(Some(taken.progress)),
+        Standing::OtherPlan => {
+            let walked = loader.warehouse.walk_back(&loader.fence, &loader.table).await;
+            walked.map(|held| held.then(Progress::default))
+        }
+    };
+    let progress = match begun {
+        Ok(Some(progress)) => progress,
+        Ok(None) => return Ended::Lost,
+        Err(error) => return Ended::Error(error),
+    };
+    match loader.load(progress).await {
+        Ok(Loaded::Complete(progress)) => Ended::Complete(progress),
+        Ok(Loaded::Lost) => Ended::Lost,
+        Err(error) => Ended::Error(error),
+    }
+}
+
+fn outcome(end: &FileEnd) -> FileOutcome {
+    let (state, progress) = match &end.ended {
+        Ended::Complete(progress) => (FileState::Loaded, Some(progress)),
+        Ended::Quarantined(_) => (FileState::Quarantined, None),
+        Ended::Error(_) | Ended::Lost => (FileState::Failed, None),
+    };
+    FileOutcome {
+        id: end.file.id,
+        state,
+        rows_loaded: progress.map(|done| done.rows),
+        rows_rejected: progress.map(|done| done.rejects),
+        error: problem(end),
+    }
+}
+
+fn problem(end: &FileEnd) -> Option<String> {
+    match &end.ended {
+        Ended::Complete(_) => None,
+        Ended::Quarantined(reason) => Some(format!("{}: {reason}", end.file.key)),
+        Ended::Lost => Some(format!("{}: superseded by another worker", end.file.key)),
+        Ended::Error(error) => {
+            let chain = error.chain();
+            let named = chain.starts_with(&end.file.key);
+            Some(capped(if named { chain } else { format!("{}: {chain}", end.file.key) }))
+        }
+    }
+}
+
+fn capped(text: String) -> String {
+    match text.char_indices().nth(FAILURE_MSG_MAX) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
