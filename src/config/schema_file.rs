@@ -28,7 +28,8 @@ pub(super) struct RawSchema {
     primary_key: Vec<String>,
     /// Values that mean "missing", for columns that don't name their own.
     #[serde(default = "RawSchema::null_tokens")]
-    null_tokens: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    null_tokens: Option<Vec<String>>,
     /// The zone of timestamps that name none, for columns that don't name their own.
     #[serde(default = "RawSchema::timezone")]
     #[schemars(with = "String")]
@@ -39,8 +40,8 @@ pub(super) struct RawSchema {
 }
 
 impl RawSchema {
-    fn null_tokens() -> Vec<String> {
-        vec![String::new()]
+    fn null_tokens() -> Option<Vec<String>> {
+        Some(vec![String::new()])
     }
 
     fn timezone() -> Option<String> {
@@ -64,9 +65,9 @@ struct RawColumn {
     #[schemars(with = "String", extend("pattern" = TYPE_PATTERN))]
     ty: Option<String>,
     /// Values that mean "missing". Default: those of the file. Surrounding spaces count for string and text only.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Vec<String>")]
-    null_tokens: Option<Vec<String>>,
+    null_tokens: Option<Option<Vec<String>>>,
     /// What becomes of a value that is there but does not convert: the value becomes NULL and is counted, the record
     /// becomes a reject, or the file fails.
     #[serde(default, deserialize_with = "policy")]
@@ -83,14 +84,9 @@ struct RawColumn {
 const TYPE_PATTERN: &str =
     r"^(u?int(8|16|32|64)|float|double|bool|date|text|timestamp(\([0-6]\))?|decimal\(\d+, ?\d+\)|string\(\d+\))$";
 
-/// Tells `header:` without a value from no header at all.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+/// Tells a key without a value (`header:`) from no key at all.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
-}
-
-/// A list that can't be left empty by accident: `null_tokens: null` is refused, `[]` is not.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    Vec::deserialize(deserializer).map(Some)
 }
 
 /// YAML's null is the policy of that name.
@@ -106,9 +102,10 @@ pub(super) fn read_schema(document: &Document) -> Result<Schema> {
         return Err(document.fail("columns", problem));
     }
     let timezone = timezone(document, "timezone", document.text("timezone", &raw.timezone)?)?;
+    let tokens = tokens(document, "null_tokens", &raw.null_tokens)?;
     let mut columns = Vec::with_capacity(raw.columns.len());
     for (i, column) in raw.columns.iter().enumerate() {
-        columns.push(check_column(document, &format!("columns[{i}]"), column, &raw.null_tokens, timezone)?);
+        columns.push(check_column(document, &format!("columns[{i}]"), column, tokens, timezone)?);
     }
     unique(document, &columns)?;
     for (i, name) in raw.primary_key.iter().enumerate() {
@@ -146,12 +143,19 @@ fn check_column(document: &Document, at: &str, raw: &RawColumn, tokens: &[String
         Some(text) => timezone(document, &key("timezone"), text)?,
         None => zone,
     };
-    let tokens = raw.null_tokens.as_deref().unwrap_or(tokens);
+    let tokens = match &raw.null_tokens {
+        Some(own) => self::tokens(document, &key("null_tokens"), own)?,
+        None => tokens,
+    };
     // Values are trimmed before they are compared, unless they are text: so must tokens be, or they would never match.
     let token = |token: &String| if ty.is_text() { token.clone() } else { token.trim().to_owned() };
     let null_tokens = tokens.iter().map(token).collect();
     let (header, name) = (header.to_owned(), name.to_owned());
     Ok(Column { header, name, ty, null_tokens, on_invalid, required: raw.required, timezone })
+}
+
+fn tokens<'a>(document: &Document, key: &str, tokens: &'a Option<Vec<String>>) -> Result<&'a [String]> {
+    tokens.as_deref().ok_or_else(|| document.fail(key, "needs a value, a list such as [NA, \"\"], or [] for none"))
 }
 
 fn on_invalid(text: Option<&str>) -> Result<OnInvalid, String> {

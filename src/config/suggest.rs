@@ -33,10 +33,8 @@ pub(super) fn explain(error: &serde_yaml::Error) -> Complaint {
         format!("the key `{key}`{} is there twice", inside(path))
     } else if let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: ")) {
         wrong_type(path, rest)
-    } else if message.starts_with("EOF while") {
-        "the file is empty".to_owned()
     } else {
-        bare.to_owned()
+        format!("this can't be read as YAML: {bare}")
     };
     Complaint { text, twice }
 }
