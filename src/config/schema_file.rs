@@ -55,7 +55,7 @@ impl RawSchema {
 struct RawColumn {
     /// The text of the header cell, exactly; it may be empty. Default: the name.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", skip_serializing_if = "Option::is_none")]
     header: Option<Option<String>>,
     /// The column of the table: letters, digits and `_`, not beginning with `_`.
     #[schemars(with = "String")]
@@ -66,10 +66,10 @@ struct RawColumn {
     ty: Option<String>,
     /// Values that mean "missing". Default: those of the file. Surrounding spaces count for string and text only.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", skip_serializing_if = "Option::is_none")]
     null_tokens: Option<Option<Vec<String>>>,
     /// What becomes of a value that is there but does not convert: the value becomes NULL and is counted, the record
-    /// becomes a reject, or the file fails.
+    /// becomes a reject, or the file fails. Default: null.
     #[serde(default, deserialize_with = "policy")]
     #[schemars(extend("enum" = [null, "null", "reject", "fail"]))]
     on_invalid: Option<String>,

@@ -34,19 +34,19 @@ pub(super) fn explain(error: &serde_yaml::Error) -> Complaint {
     } else if let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: ")) {
         wrong_type(path, rest)
     } else {
-        format!("this can't be read as YAML: {bare}")
+        format!("this can't be read as YAML (texts that hold braces, `: ` or ` #` need quotes): {bare}")
     };
     Complaint { text, twice }
 }
 
 /// The known name that was most likely meant, if any comes near.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const NEAR: f64 = 0.7;
+    const NEAR: f64 = 0.6;
     let lower = name.to_ascii_lowercase();
     let mut best: Option<(f64, &str)> = None;
     for candidate in known {
         let other = candidate.to_ascii_lowercase();
-        let mut score = strsim::normalized_damerau_levenshtein(&lower, &other).max(strsim::jaro(&lower, &other));
+        let mut score = strsim::normalized_damerau_levenshtein(&lower, &other);
         if lower.len() >= 3 && (other.contains(&lower) || lower.contains(&other)) {
             score = score.max(NEAR);
         }
@@ -104,8 +104,9 @@ fn wrong_type(path: &str, rest: &str) -> String {
     let expected = match expected {
         "u64" | "u32" | "usize" => "a whole number, 0 or more",
         "f64" => "a number",
-        "a string" => "a text",
+        "a string" => "a text (in quotes where it holds braces or brackets)",
         "a sequence" => "a list",
+        "field identifier" => "keys that are plain names",
         other if other.starts_with("struct ") => "keys with their values (`key: value`)",
         other => other,
     };

@@ -185,6 +185,7 @@ fn wrong_configs_are_refused_in_plain_words() {
         ),
         ("etl:\n  workers: 1\n  workers: 2\n", &["config.yaml:8:12: the key `workers` in `etl` is there twice"]),
         ("    layout: \"{yyyy}/{mm}/{dd}/{MM}/\"\n", &["config.yaml:6:13: `feeds[0].layout`", "{MM}", "{HH}"]),
+        ("    layout: {yyyy}/{mm}/\n", &["config.yaml:6:13: `feeds[0].layout` must be a text (in quotes"]),
         ("    files: \"a[\"\n", &["config.yaml:6:12: `feeds[0].files`: `a[` is not a pattern"]),
         ("    files: \"a/*\"\n", &["`feeds[0].files`", "folders belong to"]),
         ("    prefix: /in\n", &["config.yaml:6:13: `feeds[0].prefix`: `/in` is not a prefix"]),
