@@ -1,6 +1,18 @@
 //! loadline: hourly CSV files become a trusted table.
+//!
+//! ```text
+//! source/ --list--> scanner --plan--> job/ (metadata database) --claim--> worker/
+//!   worker/: for each file  source/ bytes -> records -> engine/ one SELECT -> typed rows | rejects
+//!            -> warehouse/ one segment = rows + rejects + ledger in one transaction (reporting database)
+//! ```
+//!
+//! `cli` and `main` choose a `backend`; nothing else knows that there is more than one. Each room's module says what
+//! it holds and the one thing that must stay true there.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod feed;

@@ -1,0 +1,162 @@
+//! `config.yaml` as it stands in the file: every key, its default, and what it means to the reader of the JSON Schema.
+//!
+//! Nothing is checked here but names of keys and kinds of values; [`super::check`] makes a [`super::Config`] of it.
+//! A text is an `Option`, so that a key without a value can be told from the text `null`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::job::JobOrder;
+
+/// Where hourly files come from, how they become jobs, and the databases that they are loaded into.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "loadline config")]
+pub(super) struct RawConfig {
+    pub source: RawSource,
+    /// The queue of jobs and the register of files.
+    pub metadata_database: RawDatabase,
+    /// The tables that files are loaded into, with the ledger and the rejects beside them.
+    pub reporting_database: RawDatabase,
+    /// The streams of files; at least one.
+    #[schemars(length(min = 1))]
+    pub feeds: Vec<RawFeed>,
+    #[serde(default)]
+    pub scanner: RawScanner,
+    #[serde(default)]
+    pub etl: RawEtl,
+}
+
+/// Where the files are.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    /// `file:///folder`, or `file://./folder` relative to this file. `${ENV}` is filled in.
+    #[schemars(with = "String")]
+    pub url: Option<String>,
+}
+
+/// A database of loadline.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDatabase {
+    /// `sqlite:///folder/file.db`, or `sqlite://file.db` relative to this file. `${ENV}` is filled in.
+    #[schemars(with = "String")]
+    pub url: Option<String>,
+    /// A file whose first line is the password, for databases that have one; SQLite has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+}
+
+/// One stream of files that share a format.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFeed {
+    /// Permanent: with a file's key it is the file's identity. Letters, digits and `_`.
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+    /// The folder of the feed below the source's url.
+    #[serde(default = "RawFeed::prefix")]
+    #[schemars(with = "String")]
+    pub prefix: Option<String>,
+    /// The folders below the prefix, of {yyyy}, {mm}, {dd}, {HH} and fixed text, in UTC. The finest field decides
+    /// whether a file belongs to an hour or to a day.
+    #[serde(default = "RawFeed::layout")]
+    #[schemars(with = "String")]
+    pub layout: Option<String>,
+    /// Pattern for the names of the files: `*`, `?` and `[...]`. Names that end in `.gz` are decompressed.
+    #[serde(default = "RawFeed::files")]
+    #[schemars(with = "String")]
+    pub files: Option<String>,
+    /// The schema file, relative to this file. Default: schemas/NAME.yaml.
+    #[serde(default)]
+    pub schema: Option<String>,
+    /// The table that takes the rows. Default: the feed's name. Letters, digits and `_`; not `loadline_...` or
+    /// `scanner_...`.
+    #[serde(default)]
+    pub table: Option<String>,
+}
+
+impl RawFeed {
+    fn prefix() -> Option<String> {
+        Some(String::new())
+    }
+
+    fn layout() -> Option<String> {
+        Some("{yyyy}/{mm}/{dd}/{HH}/".to_owned())
+    }
+
+    fn files() -> Option<String> {
+        Some("*.csv*".to_owned())
+    }
+}
+
+/// How new files are found and grouped into jobs.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawScanner {
+    /// How often a scanner that keeps running looks for files.
+    #[schemars(with = "String")]
+    pub frequency: Option<String>,
+    /// The time from which a feed without any job is listed, such as 2026-01-31T00:00:00Z; null: from the first file.
+    pub start_from: Option<String>,
+    /// How far before the newest file of the last job a listing begins, so that late files are seen.
+    #[schemars(with = "String")]
+    pub lookback: Option<String>,
+    /// How often everything is listed, however old. `file://` always is.
+    #[schemars(with = "String")]
+    pub full_every: Option<String>,
+    /// Files younger than this are left for the next scan, as they may still be written; null: 10s on `file://`.
+    pub settle: Option<String>,
+    /// A job holds at most this many bytes; one larger file is a job of its own.
+    #[schemars(with = "String")]
+    pub max_job_size: Option<String>,
+    /// A job holds at most this many files.
+    #[schemars(range(min = 1, max = super::check::JOB_FILES_MAX))]
+    pub max_job_files: u64,
+    /// How long a job that is not full waits for more files, from when its oldest file was found.
+    #[schemars(with = "String")]
+    pub max_wait: Option<String>,
+}
+
+impl Default for RawScanner {
+    fn default() -> Self {
+        let some = |text: &str| Some(text.to_owned());
+        Self {
+            frequency: some("1h"),
+            start_from: None,
+            lookback: some("72h"),
+            full_every: some("24h"),
+            settle: None,
+            max_job_size: some("256MiB"),
+            max_job_files: 1000,
+            max_wait: some("0s"),
+        }
+    }
+}
+
+/// How jobs are loaded.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEtl {
+    /// Jobs that are loaded at the same time.
+    #[schemars(range(min = 1, max = super::check::WORKERS_MAX))]
+    pub workers: u64,
+    /// How often a job is tried before it is FAILED, where trying again may help.
+    #[schemars(range(min = 1, max = super::check::ATTEMPTS_MAX))]
+    pub max_attempts: u64,
+    /// Which end of the queue comes first.
+    pub order: JobOrder,
+    /// A file fails when more than this part of its records are rejects, 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub max_reject_ratio: f64,
+    /// A file fails when more than this part of a column's values do not convert, 0 to 1; ten values always may.
+    #[schemars(range(min = 0, max = 1))]
+    pub max_invalid_ratio: f64,
+}
+
+impl Default for RawEtl {
+    fn default() -> Self {
+        Self { workers: 2, max_attempts: 5, order: JobOrder::Oldest, max_reject_ratio: 0.05, max_invalid_ratio: 0.05 }
+    }
+}
