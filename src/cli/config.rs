@@ -4,11 +4,13 @@ use clap::{Args, ValueEnum};
 
 /// Check the config and the schema files, and print the config as it takes effect
 ///
-/// Works offline: no database and no source is opened. Checks every key, the schema file of every feed and the SQL that
-/// cleans it, then prints the effective config, defaults filled in and secrets masked. Anything wrong is named with
-/// file, line and what would be allowed (exit code 2).
+/// Works offline: no database and no source is opened. Checks every key, the schema file of
+/// every feed and the SQL that cleans it, then prints the effective config, defaults filled
+/// in and secrets masked. Anything wrong is named with file, line and what would be allowed
+/// (exit code 2).
 ///
-/// Editors complete and check the config as you type when its first line names its JSON Schema, which `--schema` prints:
+/// Editors complete and check the config as you type when its first line names its JSON
+/// Schema, which `--schema` prints:
 ///
 ///   loadline config --schema > config.schema.json
 ///

@@ -10,13 +10,15 @@ use super::summary::Summary;
 use crate::demo::Planned;
 use crate::job::JobId;
 
-/// Watch a first run: generate files, set up, scan and load them, with nothing else installed
+/// Watch a first run in a folder of its own, with nothing else installed
 ///
-/// Makes a folder with 30 hourly CSV files of made-up loan applications (over 100,000 records, the same in every run), a
-/// config and a schema file, then runs setup, scan and etl on it. The source is the folder itself, the databases are two
-/// SQLite files in it. One file has bad records, one is gzipped, and one fails as a whole: at the end the demo says why,
-/// and which command repairs it.
+/// Makes a folder with 30 hourly CSV files of made-up loan applications (over 100,000
+/// records, the same in every run), a config and a schema file, then runs setup, scan and
+/// etl on it. The source is the folder itself, the databases are two SQLite files in it.
+/// One file has bad records, one is gzipped, and one fails as a whole: at the end the demo
+/// says why, and which command repairs it.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct DemoArgs {
     /// The folder; must be new, empty, or that of an earlier demo, which is made anew
     #[arg(long, value_name = "DIR", default_value = "./loadline-demo")]
@@ -48,7 +50,7 @@ impl Ending<'_> {
     /// The last screen: what was loaded, what failed and why, the command that repairs it, and three to go on with.
     pub fn render(&self) -> String {
         let loadline = self.loadline();
-        let mut text = format!("\nLoaded   {}\n", self.summary.render());
+        let mut text = format!("\nDone     {}\n", self.summary.render());
         for (job, reason) in &self.summary.failures {
             let _ = writeln!(text, "\nFailed   job {job}: {}", printable(reason));
         }

@@ -6,11 +6,13 @@ use crate::job::JobOrder;
 
 /// Load every job that is waiting, then stop
 ///
-/// Takes jobs until none is left that can run now. A job is loaded exactly once, also when a worker dies half way or
-/// several run at once on several machines. A record that does not convert is kept as a reject (see `loadline rejects`);
-/// a file that can't be trusted fails as a whole and leaves nothing in the table, while its siblings load. Exit code 3 if
-/// a job failed.
+/// Takes jobs until none is left that can run now. A job is loaded exactly once, also when
+/// a worker dies half way or several run at once on several machines. A record that does
+/// not convert is kept as a reject (see `loadline rejects`); a file that can't be trusted
+/// fails as a whole and leaves nothing in the table, while its siblings load. Exit code 3
+/// if a job failed.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct EtlArgs {
     /// Take jobs of this feed only
     #[arg(long, value_name = "FEED")]

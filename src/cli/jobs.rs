@@ -17,13 +17,15 @@ use crate::warehouse::{Progress, Warehouse};
 
 /// List jobs, or show one with its files, errors and reject reasons
 ///
-/// Statuses: SENT_FOR_ETL (waiting), PROCESSING (a worker has it), LOADED, FAILED (see its failure_msg; `loadline
-/// retry` loads what is missing).
+/// Statuses: SENT_FOR_ETL (waiting), PROCESSING (a worker has it), LOADED, FAILED (see its
+/// failure_msg; `loadline retry` loads what is missing).
 ///
-/// With -o json the keys are the column names of the table scanner_jobs, times are RFC 3339 in UTC. `jobs ID -o json` is
-/// one object: the job, with `scanner_files`, `reject_reasons` and `invalid_values` (how many values of each column
-/// became NULL because they did not convert). `jobs ID -o csv` is its files.
+/// With -o json the keys are the column names of the table scanner_jobs, times are RFC 3339
+/// in UTC. `jobs ID -o json` is one object: the job, with `scanner_files`, `reject_reasons`
+/// and `invalid_values` (how many values of each column became NULL because they did not
+/// convert). `jobs ID -o csv` is its files.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct JobsArgs {
     /// Show this job in full
     #[arg(value_name = "ID", conflicts_with_all = ["status", "feed"])]
@@ -206,7 +208,7 @@ impl Detail {
             "id",
             "key",
             "state",
-            "size",
+            "size_in_bytes",
             "modified_time",
             "hour",
             "records",

@@ -33,7 +33,7 @@ pub use time::parse_time;
 ///
 /// `loadline demo` shows all of it in a folder of its own, without a server.
 #[derive(Debug, Parser)]
-#[command(name = "loadline", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "loadline", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,

@@ -5,10 +5,9 @@
 //! is shown.
 
 use std::collections::HashMap;
+use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use std::io::IsTerminal;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -57,7 +56,7 @@ struct JobBar {
 impl Watcher {
     /// Bars where stderr is a terminal that can draw them and nobody asked for anything else.
     pub fn new(global: &GlobalArgs) -> Self {
-        let drawable = std::io::stderr().is_terminal() && !report::is_dumb();
+        let drawable = io::stderr().is_terminal() && !report::is_dumb();
         let form = match global.log_format {
             LogFormat::Json => Form::Json,
             LogFormat::Text if drawable && !global.quiet && !global.no_progress => Form::Bars,

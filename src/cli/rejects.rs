@@ -12,10 +12,11 @@ use crate::warehouse::{RejectRow, Warehouse};
 
 /// Show records that did not load: where they stand, why, and their raw text
 ///
-/// Records of the files that were loaded; a file that failed leaves no rejects, only the error that `loadline jobs ID`
-/// shows. With -o json and -o csv the whole raw text is there (up to 64 KiB), and the keys are the column names of the
-/// table loadline_rejects.
+/// Records of the files that were loaded; a file that failed leaves no rejects, only the
+/// error that `loadline jobs ID` shows. With -o json and -o csv the whole raw text is there
+/// (up to 64 KiB), and the keys are the column names of the table loadline_rejects.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct RejectsArgs {
     /// Only records of this job's files
     #[arg(long, value_name = "ID")]

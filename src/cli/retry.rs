@@ -13,9 +13,11 @@ use crate::job::{FileRecord, FileState, JobFilter, JobId, JobStatus, JobStore, R
 
 /// Send failed jobs for ETL again
 ///
-/// Repair the cause first: the schema file, or the file itself at the source (a replaced file is taken in its new
-/// version). The next `loadline etl` then loads what is missing of the job, and nothing twice.
+/// Repair the cause first: the schema file, or the file itself at the source (a replaced
+/// file is taken in its new version). The next `loadline etl` then loads what is missing of
+/// the job, and nothing twice.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct RetryArgs {
     /// Ids of failed jobs, as `loadline jobs --status FAILED` lists them
     #[arg(value_name = "ID", required_unless_present = "failed", conflicts_with = "failed")]

@@ -7,9 +7,10 @@ use crate::job::JobId;
 
 /// Ask SQL of the files themselves, loaded or not
 ///
-/// Two tables are there. `source`: every record as it stands in the files, all columns as text, with `_uri`, `_record`,
-/// `_line`, `_offset`, `_error` and `_raw`. `clean`: the same records as `etl` would load them. Read-only: no DDL, no
-/// writes, and no other path of the machine can be reached. The SQL is DataFusion's.
+/// Two tables are there. `source`: every record as it stands in the files, all columns as
+/// text, with `_uri`, `_record`, `_line`, `_offset`, `_error` and `_raw`. `clean`: the same
+/// records as `etl` would load them. Read-only: no DDL, no writes, and no other path of the
+/// machine can be reached. The SQL is DataFusion's.
 ///
 ///   loadline sql --job 1 "SELECT age, count(*) FROM clean GROUP BY age ORDER BY age"
 ///   loadline sql --job 1 "SELECT _line, _error, _raw FROM source WHERE _error IS NOT NULL"
