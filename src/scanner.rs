@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
+use crate::config::ScannerConfig;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::job::{FoundFile, JobDraft, JobId, JobLimits, JobStore, Known, ListedFile, Planner, Watermark};
+use crate::job::{FoundFile, JobDraft, JobId, JobStore, Known, ListedFile, Planner, Watermark};
 use crate::progress::{Event, Observer};
 use crate::source::{Classified, Ignored, Listing, Source};
 
@@ -19,19 +20,6 @@ use crate::source::{Classified, Ignored, Listing, Source};
 const PAGE: usize = 1000;
 /// How often planning begins anew because another scanner took files of a draft.
 const PLANNING_ATTEMPTS: usize = 10;
-
-/// How the scanner works, from the config.
-#[derive(Debug, Clone)]
-pub struct ScanSettings {
-    /// Folders before it are not looked at.
-    pub start_from: Option<DateTime<Utc>>,
-    /// How far behind the newest loaded file an incremental listing starts.
-    pub lookback: Duration,
-    pub full_every: Duration,
-    /// `None`: what suits the source.
-    pub settle: Option<Duration>,
-    pub limits: JobLimits,
-}
 
 /// What one scan was asked for.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +68,7 @@ pub struct Scan<'a> {
     pub source: &'a Source,
     pub store: &'a dyn JobStore,
     pub feed: &'a Feed,
-    pub settings: &'a ScanSettings,
+    pub settings: &'a ScannerConfig,
     pub request: &'a ScanRequest,
     pub observer: &'a Observer,
     pub now: DateTime<Utc>,

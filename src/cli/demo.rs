@@ -1,0 +1,168 @@
+//! `demo`: the whole path in a folder of its own, and what it tells at the end.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::output::printable;
+use super::summary::Summary;
+use crate::demo::Planned;
+use crate::job::JobId;
+
+/// Watch a first run in a folder of its own, with nothing else installed
+///
+/// Makes a folder with 30 hourly CSV files of made-up loan applications (over 100,000
+/// records, the same in every run), a config and a schema file, then runs setup, scan and
+/// etl on it. The source is the folder itself, the databases are two SQLite files in it.
+/// One file has bad records, one is gzipped, and one fails as a whole: at the end the demo
+/// says why, and which command repairs it.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct DemoArgs {
+    /// The folder; must be new, empty, or that of an earlier demo, which is made anew
+    #[arg(long, value_name = "DIR", default_value = "./loadline-demo")]
+    pub dir: PathBuf,
+}
+
+/// What the demo came to.
+pub struct Ending<'a> {
+    /// How this program was called, as a shell takes it: `cargo run --`, or its path.
+    pub program: &'a str,
+    /// The folder as it was given, so that commands work where the demo was called.
+    pub dir: &'a Path,
+    pub planned: &'a Planned,
+    pub summary: &'a Summary,
+    /// A job that was loaded and has rejects, for the commands to try.
+    pub loaded_job: JobId,
+}
+
+impl Ending<'_> {
+    /// Whether the run came to exactly what was planned, the failure included.
+    pub fn is_as_planned(&self) -> bool {
+        let Self { planned, summary, .. } = self;
+        summary.jobs_failed == 1
+            && summary.jobs_postponed + summary.jobs_lost == 0
+            && (summary.rows, summary.rejects) == (planned.rows, planned.rejects)
+            && summary.failures.iter().all(|(_, reason)| reason.contains(&planned.failing.key))
+    }
+
+    /// The last screen: what was loaded, what failed and why, the command that repairs it, and three to go on with.
+    pub fn render(&self) -> String {
+        let loadline = self.loadline();
+        let mut text = format!("\nDone     {}\n", self.summary.render());
+        for (job, reason) in &self.summary.failures {
+            let _ = writeln!(text, "\nFailed   job {job}: {}", printable(reason));
+        }
+        if !self.summary.failures.is_empty() {
+            let _ = writeln!(text, "{}", self.why());
+            let _ = writeln!(text, "\nRepair it, and load what is missing:\n\n  {}", self.fix());
+        }
+        let query = "SELECT age, count(*) AS people, avg(monthly_income) AS income \
+                     FROM clean GROUP BY age ORDER BY people DESC LIMIT 10";
+        let _ = write!(
+            text,
+            "\nThen try:\n\n  {loadline} jobs\n  {loadline} rejects --limit 10\n  {loadline} sql --job {} \"{query}\"\n",
+            self.loaded_job
+        );
+        text
+    }
+
+    /// One line for a shell, which works with GNU's sed and BSD's.
+    fn fix(&self) -> String {
+        let loadline = self.loadline();
+        let schema = shell_quoted(&self.dir.join(crate::demo::SCHEMA_FILE));
+        format!("sed -i.bak '{}' {schema} && {loadline} retry --failed && {loadline} etl", crate::demo::FIX)
+    }
+
+    fn why(&self) -> String {
+        let failing = &self.planned.failing;
+        format!(
+            "         The vendor wrote `{}` for a missing monthly_income, in {} of the {} records of this file. The schema\n         \
+             does not know that word yet: rather than turn a column to NULL, loadline loads nothing of the file.\n         \
+             The other files of the job are loaded.",
+            crate::demo::UNKNOWN_TOKEN,
+            super::human::count(failing.unknown_tokens),
+            super::human::count(failing.records)
+        )
+    }
+
+    fn loadline(&self) -> String {
+        format!("{} -c {}", self.program, shell_quoted(&self.dir.join(crate::demo::CONFIG_FILE)))
+    }
+}
+
+/// A path as one word of a POSIX shell.
+fn shell_quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    let text = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::demo::Failing;
+
+    fn planned() -> Planned {
+        let failing =
+            Failing { key: "2026/01/01/17/loan_applications.csv".to_owned(), records: 4000, unknown_tokens: 800 };
+        Planned { files: 30, bytes: 5_000_000, records: 110_010, rows: 106_000, rejects: 10, invalid_ages: 4, failing }
+    }
+
+    fn summary() -> Summary {
+        let reason = "2026/01/01/17/loan_applications.csv: too many invalid values".to_owned();
+        Summary {
+            jobs_loaded: 4,
+            jobs_failed: 1,
+            files: 30,
+            rows: 106_000,
+            rejects: 10,
+            elapsed: Duration::from_secs(4),
+            failures: vec![(3, reason)],
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        let (planned, summary) = (planned(), summary());
+        let dir = Path::new("my demo");
+        let ending = Ending { program: "cargo run --", dir, planned: &planned, summary: &summary, loaded_job: 2 };
+        assert!(ending.is_as_planned());
+        let text = ending.render();
+        for part in [
+            "4 jobs loaded, 1 failed; 30 files",
+            "106,010 records = 106,000 rows + 10 rejects; 26,500 rows/s",
+            "Failed   job 3: 2026/01/01/17/loan_applications.csv: too many",
+            "in 800 of the 4,000 records",
+            "'my demo/schemas/loan_applications.yaml' && cargo run -- -c 'my demo/config.yaml' retry --failed",
+            "\n  cargo run -- -c 'my demo/config.yaml' jobs\n",
+            "sql --job 2 \"SELECT age",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn another_failure_is_not_as_planned() {
+        let (planned, mut summary) = (planned(), summary());
+        summary.failures[0].1 = "other.csv: gone".to_owned();
+        let dir = Path::new("demo");
+        let ending = Ending { program: "loadline", dir, planned: &planned, summary: &summary, loaded_job: 2 };
+        assert!(!ending.is_as_planned());
+    }
+
+    #[test]
+    fn odd_paths_stay_one_word() {
+        for (path, word) in [("a/b-1.c", "a/b-1.c"), ("it's", r"'it'\''s'"), ("-x", "'./-x'"), ("$HOME", "'$HOME'")] {
+            assert_eq!(shell_quoted(Path::new(path)), word);
+        }
+    }
+}
