@@ -1,1 +1,27 @@
-fn main() {}
+//! Arguments -> command -> exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use loadline::cli::{self, Cli, Watcher, logging, report};
+use loadline::error::{Error, Result};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let global = cli.global.clone();
+    match run(cli) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            report::error(&global, &error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<cli::Exit> {
+    let watcher = Watcher::new(&cli.global);
+    logging::init(&cli.global, watcher.bars())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::internal("the runtime does not start").caused_by(error))?;
+    runtime.block_on(cli::run(cli, &watcher))
+}

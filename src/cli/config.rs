@@ -1,6 +1,13 @@
 //! `config`: what the config says, checked.
 
+use std::io::Write;
+
 use clap::{Args, ValueEnum};
+
+use super::{Context, Exit, GlobalArgs, output};
+use crate::config::{config_json_schema, schema_file_json_schema};
+use crate::engine;
+use crate::error::Result;
 
 /// Check the config and the schema files, and print the config as it takes effect
 ///
@@ -30,4 +37,20 @@ pub enum SchemaOf {
     Config,
     /// schemas/FEED.yaml
     Feed,
+}
+
+pub async fn run(args: &ConfigArgs, global: &GlobalArgs) -> Result<Exit> {
+    let text = match args.schema {
+        Some(SchemaOf::Config) => config_json_schema(),
+        Some(SchemaOf::Feed) => schema_file_json_schema(),
+        None => {
+            let config = Context::load(global)?.config;
+            for feed in &config.feeds {
+                engine::check_feed(feed).await.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
+            }
+            config.effective_yaml()
+        }
+    };
+    output::written(output::stdout().write_all(text.as_bytes()))?;
+    Ok(Exit::Done)
 }

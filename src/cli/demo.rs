@@ -1,14 +1,23 @@
 //! `demo`: the whole path in a folder of its own, and what it tells at the end.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::printable;
+use super::etl::EtlArgs;
+use super::output::{self, printable};
+use super::setup::SetupArgs;
 use super::summary::Summary;
-use crate::demo::Planned;
-use crate::job::JobId;
+use super::{Context, Exit, GlobalArgs, Watcher, etl, report, scan, setup};
+use crate::demo::{self, Planned};
+use crate::error::{Error, Result};
+use crate::job::{JobFilter, JobId, JobStatus};
+use crate::scanner::ScanRequest;
+
+/// The schema file that ships with loadline.
+const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
 
 /// Watch a first run in a folder of its own, with nothing else installed
 ///
@@ -23,6 +32,51 @@ pub struct DemoArgs {
     /// The folder; must be new, empty, or that of an earlier demo, which is made anew
     #[arg(long, value_name = "DIR", default_value = "./loadline-demo")]
     pub dir: PathBuf,
+}
+
+pub async fn run(args: &DemoArgs, global: &GlobalArgs, watcher: &Watcher) -> Result<Exit> {
+    let planned = demo::make(&args.dir, SCHEMA).await?;
+    let made = format!(
+        "made {}: {} of one feed, {} records, {}",
+        args.dir.display(),
+        super::human::counted(planned.files as u64, "hourly file"),
+        super::human::count(planned.records),
+        super::human::size(planned.bytes)
+    );
+    report::note(global, &made);
+    let global = GlobalArgs { config: args.dir.join(demo::CONFIG_FILE), ..global.clone() };
+    let context = Context::load(&global)?;
+    setup::run(&SetupArgs { check: false, print: false }, &context).await?;
+    for scanned in scan::scan(&context, None, &ScanRequest::default(), watcher).await? {
+        report::note(&global, &scan::render(&scanned));
+    }
+    etl::etl(&EtlArgs { feed: None, workers: None, order: None }, &context, watcher).await?;
+    let summary = watcher.finish();
+    let loaded_job = job_to_look_at(&context).await?;
+    let ending =
+        Ending { program: &program(), dir: &args.dir, planned: &planned, summary: &summary, loaded_job };
+    output::written(output::stdout().write_all(ending.render().as_bytes()))?;
+    if ending.is_as_planned() {
+        return Ok(Exit::Done);
+    }
+    Err(Error::internal("the demo did not come to what was planned").hint("please report it, with all that was printed"))
+}
+
+/// A loaded job, with rejects if there is one.
+async fn job_to_look_at(context: &Context) -> Result<JobId> {
+    let filter = JobFilter { status: Some(JobStatus::Loaded), feed: None };
+    let jobs = context.job_store().await?.jobs(&filter).await?;
+    let most = jobs.iter().rev().max_by_key(|job| job.rows_rejected);
+    most.map(|job| job.id).ok_or_else(|| Error::internal("no job of the demo was loaded"))
+}
+
+/// How a person calls this program again.
+fn program() -> String {
+    if std::env::var_os("CARGO").is_some() {
+        return "cargo run -q --".to_owned();
+    }
+    let called = std::env::args_os().next().map(|name| name.to_string_lossy().into_owned());
+    called.unwrap_or_else(|| "loadline".to_owned())
 }
 
 /// What the demo came to.

@@ -1,8 +1,15 @@
 //! `etl`: from jobs to rows.
 
+use std::io::IsTerminal;
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 
+use super::{Context, Exit, Watcher, report};
+use crate::backend;
+use crate::error::Result;
 use crate::job::JobOrder;
+use crate::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
 
 /// Load every job that is waiting, then stop
 ///
@@ -41,4 +48,46 @@ impl From<Order> for JobOrder {
             Order::Newest => Self::Newest,
         }
     }
+}
+
+pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result<Exit> {
+    if let Some(name) = &args.feed {
+        context.config.feed(name)?;
+    }
+    let report = etl(args, context, watcher).await;
+    let summary = watcher.finish();
+    if !summary.is_empty() || std::io::stderr().is_terminal() {
+        report::note(&context.global, &summary.render());
+    }
+    let report = report?;
+    Ok(if report.failed > 0 {
+        Exit::SomeFailed
+    } else if report.postponed > 0 {
+        Exit::SomePostponed
+    } else {
+        Exit::Done
+    })
+}
+
+pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result<EtlReport> {
+    let config = &context.config;
+    let metadata = config.metadata_database.clone();
+    let etl = Etl {
+        store: context.job_store().await?,
+        store_factory: Arc::new(move || backend::open_job_store(&metadata)),
+        warehouse: context.warehouse().await?,
+        source: context.source()?,
+        feeds: config.feeds.clone(),
+        settings: EtlSettings {
+            workers: args.workers.map_or(config.etl.workers, usize::from),
+            max_attempts: config.etl.max_attempts,
+            order: args.order.map_or(config.etl.order, JobOrder::from),
+            feed: args.feed.clone(),
+            max_reject_ratio: config.etl.max_reject_ratio,
+            max_invalid_ratio: config.etl.max_invalid_ratio,
+            segment: SegmentLimits::default(),
+        },
+        observer: watcher.observer(),
+    };
+    Arc::new(etl).run().await
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::human;
+use super::{Context, Exit, human};
 use super::output::{self, Format, Object, Table, Value, clipped, printable};
 use crate::error::{Error, Result};
 use crate::job::{FileRecord, FileState, Job, JobFilter, JobId, JobStatus, JobStore, split_uri_list};
@@ -67,6 +67,16 @@ const COLUMNS: [&str; 17] = [
 /// Characters of a message under a table, and of a reason in it.
 const MESSAGE_LENGTH_MAX: usize = 110;
 const REASON_LENGTH_MAX: usize = 80;
+
+pub async fn run(args: &JobsArgs, context: &Context) -> Result<Exit> {
+    let (store, mut out) = (context.job_store().await?, output::stdout());
+    match args.id {
+        None => list(args, store.as_ref(), &mut out).await?,
+        Some(id) => show(id, args.output, store.as_ref(), context.warehouse().await?.as_ref(), &mut out).await?,
+    }
+    output::written(out.flush())?;
+    Ok(Exit::Done)
+}
 
 /// `jobs` without an id.
 pub async fn list(args: &JobsArgs, store: &dyn JobStore, out: &mut dyn Write) -> Result<()> {

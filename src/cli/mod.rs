@@ -5,6 +5,7 @@
 //! data; and the exit code tells a script what happened without reading either.
 
 pub mod config;
+mod context;
 pub mod demo;
 pub mod etl;
 #[cfg(test)]
@@ -27,6 +28,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::error::Result;
+pub use context::Context;
+pub use progress::Watcher;
 pub use time::parse_time;
 
 /// Loads hourly CSV files into a database: each file exactly once, every record accounted for.
@@ -102,6 +106,8 @@ pub enum Exit {
     Done,
     /// The work went on to its end, but some job failed in this run.
     SomeFailed,
+    /// No job failed, but some could not be worked on because a database or the source is out of reach.
+    SomePostponed,
 }
 
 impl Exit {
@@ -109,7 +115,24 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::SomeFailed => 3,
+            Self::SomePostponed => 4,
         }
+    }
+}
+
+/// Runs the command. The watcher sees what a scan or load does.
+pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Demo(args) => demo::run(&args, &global, watcher).await,
+        Command::Config(args) => config::run(&args, &global).await,
+        Command::Setup(args) => setup::run(&args, &Context::load(&global)?).await,
+        Command::Scan(args) => scan::run(&args, &Context::load(&global)?, watcher).await,
+        Command::Etl(args) => etl::run(&args, &Context::load(&global)?, watcher).await,
+        Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
+        Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
+        Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
+        Command::Sql(args) => sql::run(&args, &Context::load(&global)?).await,
     }
 }
 

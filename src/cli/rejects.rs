@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::jobs;
 use super::output::{self, Format, Table, Value, clipped};
+use super::{Context, Exit, jobs, report};
 use crate::error::Result;
 use crate::job::{JobId, JobStore};
 use crate::warehouse::{RejectRow, Warehouse};
@@ -45,8 +45,19 @@ pub enum Shown {
     Some,
 }
 
-/// Prints the rejects. The caller tells the user where there are more.
-pub async fn run(
+pub async fn run(args: &RejectsArgs, context: &Context) -> Result<Exit> {
+    let (store, warehouse) = (context.job_store().await?, context.warehouse().await?);
+    let mut out = output::stdout();
+    let shown = print(args, store.as_ref(), warehouse.as_ref(), &mut out).await?;
+    output::written(out.flush())?;
+    if shown == Shown::Some {
+        report::note(&context.global, &format!("these are the first {}; --limit shows more", args.limit));
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints the rejects, and says whether there are more.
+async fn print(
     args: &RejectsArgs,
     store: &dyn JobStore,
     warehouse: &dyn Warehouse,

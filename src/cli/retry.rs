@@ -7,9 +7,10 @@ use std::fmt;
 
 use clap::Args;
 
-use super::{human, jobs};
+use super::{Context, Exit, human, jobs, report};
 use crate::error::{Error, Result};
 use crate::job::{FileRecord, FileState, JobFilter, JobId, JobStatus, JobStore, Replacement};
+use crate::source::{self, Source};
 
 /// Send failed jobs for ETL again
 ///
@@ -42,9 +43,32 @@ impl fmt::Display for Retried {
     }
 }
 
+pub async fn run(args: &RetryArgs, context: &Context) -> Result<Exit> {
+    let (store, source) = (context.job_store().await?, context.source()?);
+    let retried = send_back(args, store.as_ref(), async |files| versions(&source, files).await).await?;
+    for job in &retried {
+        report::note(&context.global, &job.to_string());
+    }
+    if retried.is_empty() {
+        report::note(&context.global, "no job is FAILED");
+    }
+    Ok(Exit::Done)
+}
+
+/// What the files are at the source now. One that is gone keeps its version, and says so when it is loaded.
+async fn versions(source: &Source, files: &[FileRecord]) -> Result<Vec<Replacement>> {
+    let mut found = Vec::with_capacity(files.len());
+    for file in files {
+        if let Some(now) = source::head(source, &file.key).await? {
+            found.push(Replacement { id: file.id, version: now.version, size: now.size, modified: now.modified });
+        }
+    }
+    Ok(found)
+}
+
 /// Sends the jobs for ETL again; none where one that was named can't be. `versions` looks up what the given files are at
 /// the source now.
-pub async fn run(
+async fn send_back(
     args: &RetryArgs,
     store: &dyn JobStore,
     versions: impl AsyncFn(&[FileRecord]) -> Result<Vec<Replacement>>,
@@ -100,7 +124,7 @@ mod tests {
 
     async fn retried(line: &str, store: &FakeStore) -> Result<Vec<Retried>> {
         let Command::Retry(args) = args(line) else { panic!("{line}") };
-        run(&args, store, async |files: &[FileRecord]| {
+        send_back(&args, store, async |files: &[FileRecord]| {
             Ok(files
                 .iter()
                 .map(|file| Replacement { id: file.id, version: "new".to_owned(), size: 1, modified: file.modified })

@@ -1,9 +1,16 @@
 //! `scan`: from listings to jobs.
 
+use std::io::{IsTerminal, Write};
+
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::parse_time;
+use super::output::{self, Format, Table, Value};
+use super::{Context, Exit, Watcher, human, parse_time, report};
+use crate::clock;
+use crate::error::Result;
+use crate::feed::Feed;
+use crate::scanner::{Scan, ScanReport, ScanRequest};
 
 /// List the source once, record new files and form jobs
 ///
@@ -36,4 +43,103 @@ pub struct ScanArgs {
     /// Record nothing; print the new files, their bytes, first and last hour, and the jobs they would make
     #[arg(long)]
     pub dry_run: bool,
+}
+
+pub async fn run(args: &ScanArgs, context: &Context, watcher: &Watcher) -> Result<Exit> {
+    let request = ScanRequest { full: args.full, from: args.from, to: args.to, dry_run: args.dry_run };
+    let reports = scan(context, args.feed.as_deref(), &request, watcher).await?;
+    watcher.finish();
+    for report in &reports {
+        if args.dry_run {
+            print_plan(report)?;
+        } else if report.is_news() || std::io::stderr().is_terminal() {
+            report::note(&context.global, &render(report));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Scans the named feed, or all.
+pub(super) async fn scan(
+    context: &Context,
+    feed: Option<&str>,
+    request: &ScanRequest,
+    watcher: &Watcher,
+) -> Result<Vec<ScanReport>> {
+    let feeds: Vec<&Feed> = match feed {
+        Some(name) => vec![context.config.feed(name)?],
+        None => context.config.feeds.iter().collect(),
+    };
+    let (store, source) = (context.job_store().await?, context.source()?);
+    let observer = watcher.observer();
+    let mut reports = Vec::with_capacity(feeds.len());
+    for feed in feeds {
+        let settings = &context.config.scanner;
+        let now = clock::now();
+        let scan = Scan { source: &source, store: store.as_ref(), feed, settings, request, observer: &observer, now };
+        reports.push(scan.run().await.map_err(|error| error.context(format!("scan of feed `{}`", feed.name)))?);
+    }
+    Ok(reports)
+}
+
+impl ScanReport {
+    fn is_news(&self) -> bool {
+        self.new > 0 || self.quarantined > 0 || !self.jobs.is_empty()
+    }
+}
+
+/// One line for people: what is new, what was made of it, what was left alone.
+pub(super) fn render(report: &ScanReport) -> String {
+    let mut text = format!("{}: {} found", report.feed, human::counted(report.new, "new file"));
+    if report.new > 0 {
+        text.push_str(&format!(" ({}{})", human::size(report.new_bytes), hours(report)));
+    }
+    let ids: Vec<i64> = report.jobs.iter().filter_map(|job| job.id).collect();
+    match (ids.first(), ids.last()) {
+        (Some(first), Some(last)) if first == last => text.push_str(&format!(", job {first} formed")),
+        (Some(first), Some(last)) => text.push_str(&format!(", {} formed ({first} to {last})", human::counted(ids.len() as u64, "job"))),
+        _ => {}
+    }
+    if report.waiting > 0 {
+        text.push_str(&format!(", {} waiting for a fuller job", human::counted(report.waiting, "file")));
+    }
+    if report.quarantined > 0 {
+        text.push_str(&format!(
+            ", {} QUARANTINED: their content has changed since they were registered",
+            human::counted(report.quarantined, "file")
+        ));
+    }
+    let ignored: Vec<String> =
+        report.ignored.iter().map(|(reason, count)| format!("{} {}", human::count(*count), reason.reason())).collect();
+    if !ignored.is_empty() {
+        text.push_str(&format!("; left alone: {}", ignored.join(", ")));
+    }
+    text
+}
+
+fn hours(report: &ScanReport) -> String {
+    match (report.first_hour, report.last_hour) {
+        (Some(first), Some(last)) => format!(", {} to {}", first.format("%Y-%m-%dT%H"), last.format("%Y-%m-%dT%H")),
+        _ => String::new(),
+    }
+}
+
+/// The plan of a dry run, which is what was asked for: on stdout.
+fn print_plan(report: &ScanReport) -> Result<()> {
+    let mut out = output::stdout();
+    let mut table = Table::new(["job", "files", "bytes", "latest_file_modified_time"]);
+    for (index, job) in report.jobs.iter().enumerate() {
+        let time = job.latest_file_modified_time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        table.rows.push(vec![
+            Value::UInt(index as u64 + 1),
+            Value::UInt(job.files as u64),
+            Value::UInt(job.bytes),
+            Value::Text(time),
+        ]);
+    }
+    let printed = writeln!(out, "{} (dry run, nothing was recorded)", render(report))
+        .and_then(|()| writeln!(out, "{} would be formed:", human::counted(report.jobs.len() as u64, "job")))
+        .and_then(|()| if report.jobs.is_empty() { Ok(()) } else { table.print(Format::Table, &mut out) })
+        .and_then(|()| out.flush());
+    output::written(printed).map(drop)
 }

@@ -1,6 +1,16 @@
 //! `setup`: databases and tables.
 
+use std::io::Write;
+
 use clap::Args;
+
+use super::{Context, Exit, output, report};
+use crate::backend;
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::source;
+use crate::warehouse::{TableSpec, Warehouse};
 
 /// Create the databases and tables, and check that the source can be read
 ///
@@ -17,4 +27,164 @@ pub struct SetupArgs {
     /// Print the DDL that this config needs, and run none of it
     #[arg(long)]
     pub print: bool,
+}
+
+pub async fn run(args: &SetupArgs, context: &Context) -> Result<Exit> {
+    for feed in &context.config.feeds {
+        let checked = engine::check_feed(feed).await;
+        checked.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
+    }
+    if args.print {
+        print_ddl(context)?;
+    } else if args.check {
+        check(context).await?;
+    } else {
+        set_up(context).await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The DDL of everything, in the order in which setup runs it.
+fn print_ddl(context: &Context) -> Result<()> {
+    let warehouse = context.open_warehouse()?;
+    let mut text = format!("-- metadata database {}\n", context.config.metadata_database);
+    for statement in backend::metadata_ddl(&context.config.metadata_database) {
+        text.push_str(&format!("{};\n", statement.trim()));
+    }
+    text.push_str(&format!("\n-- reporting database {}\n", context.config.reporting_database));
+    let tables = context.config.feeds.iter().flat_map(|feed| warehouse.table_ddl(&TableSpec::of(feed)));
+    for statement in backend::reporting_ddl(&context.config.reporting_database).into_iter().chain(tables) {
+        text.push_str(&format!("{};\n", statement.trim()));
+    }
+    output::written(output::stdout().write_all(text.as_bytes())).map(drop)
+}
+
+/// Looks at everything and changes nothing.
+async fn check(context: &Context) -> Result<()> {
+    context.job_store().await?;
+    let warehouse = context.warehouse().await?;
+    for feed in &context.config.feeds {
+        check_table(feed, warehouse.as_ref()).await?;
+    }
+    check_source(context).await?;
+    report::note(&context.global, "everything is set up, and the source can be read");
+    Ok(())
+}
+
+async fn set_up(context: &Context) -> Result<()> {
+    let (store, warehouse) = (context.open_job_store()?, context.open_warehouse()?);
+    // Nothing is created before all that could be refused was looked at.
+    let databases = &context.config;
+    if let Some(version) = store.version().await? {
+        refuse_newer(context, ("metadata", &databases.metadata_database), version, backend::METADATA_VERSION)?;
+    }
+    if let Some(version) = warehouse.version().await? {
+        refuse_newer(context, ("reporting", &databases.reporting_database), version, backend::REPORTING_VERSION)?;
+    }
+    let ran = store.migrate(context.config.scanner.start_from).await?;
+    created(context, &format!("metadata database {}", databases.metadata_database), &ran);
+    context.check_recorded_feeds(&store.recorded_feeds().await?)?;
+
+    let ran = warehouse.migrate().await?;
+    created(context, &format!("reporting database {}", databases.reporting_database), &ran);
+    for feed in &context.config.feeds {
+        let table = TableSpec::of(feed);
+        if warehouse.columns(&table.name).await?.is_none() {
+            warehouse.create_table(&table).await?;
+            report::note(&context.global, &format!("created table {} of feed {}", table.name, feed.name));
+        }
+        check_table(feed, warehouse.as_ref()).await?;
+    }
+    let names: Vec<String> = context.config.feeds.iter().map(|feed| feed.name.clone()).collect();
+    store.record_feeds(&names).await?;
+    check_source(context).await?;
+    report::note(&context.global, "ready: the databases are set up, and the source can be read");
+    Ok(())
+}
+
+fn refuse_newer(context: &Context, database: (&str, &crate::config::Database), found: u32, known: u32) -> Result<()> {
+    if found > known { context.check_version(database, Some(found), known) } else { Ok(()) }
+}
+
+fn created(context: &Context, what: &str, ran: &[String]) {
+    if !ran.is_empty() {
+        report::note(&context.global, &format!("{what}: {}", ran.join(", ")));
+    }
+}
+
+/// The table's columns are those of the schema file, or the difference is an error. Tables are never altered.
+async fn check_table(feed: &Feed, warehouse: &dyn Warehouse) -> Result<()> {
+    let table = TableSpec::of(feed);
+    let expected = warehouse.expected_columns(&table);
+    let Some(found) = warehouse.columns(&table.name).await? else {
+        return Err(Error::config(format!("table {} of feed `{}` is missing", table.name, feed.name))
+            .hint("run `loadline setup`"));
+    };
+    let differences = differences(&expected, &found);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "table {} is not what the schema of feed `{}` says: {}",
+        table.name,
+        feed.name,
+        differences.join("; ")
+    ))
+    .hint("loadline never alters a table: change the schema file, alter the table by hand, or give the feed another `table`"))
+}
+
+/// In words, what is missing, more, of another type or in another order.
+fn differences(expected: &[(String, String)], found: &[(String, String)]) -> Vec<String> {
+    let mut words = Vec::new();
+    for (name, ty) in expected {
+        match found.iter().find(|(other, _)| other == name) {
+            None => words.push(format!("column {name} ({ty}) is missing")),
+            Some((_, other)) if other != ty => words.push(format!("column {name} is {other}, not {ty}")),
+            Some(_) => {}
+        }
+    }
+    for (name, ty) in found {
+        if !expected.iter().any(|(other, _)| other == name) {
+            words.push(format!("column {name} ({ty}) is not in the schema file"));
+        }
+    }
+    words
+}
+
+/// The source can be listed, and an object of it read.
+async fn check_source(context: &Context) -> Result<()> {
+    let source = context.source()?;
+    for feed in &context.config.feeds {
+        let found = source::probe(&source, &feed.prefix).await;
+        let found = found.map_err(|error| error.context(format!("feed `{}`: the source can't be used", feed.name)))?;
+        if !found {
+            let place = source.uri(&feed.prefix);
+            report::note(&context.global, &format!("feed {}: nothing lies under {place} yet", feed.name));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_difference_is_told_column_by_column() {
+        let expected = columns(&[("id", "INTEGER"), ("age", "INTEGER")]);
+        let found = columns(&[("id", "TEXT"), ("extra", "REAL")]);
+        assert_eq!(
+            differences(&expected, &found),
+            [
+                "column id is TEXT, not INTEGER",
+                "column age (INTEGER) is missing",
+                "column extra (REAL) is not in the schema file"
+            ]
+        );
+        assert!(differences(&expected, &expected).is_empty());
+    }
 }

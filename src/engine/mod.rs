@@ -16,6 +16,7 @@ mod query;
 mod session;
 
 pub use clean_sql::{clean_sql, load_sql};
+pub use errors::from_datafusion;
 pub use load_plan::{CleanBatch, CleanStream, LoadPlan};
 pub use query::{check_feed, query};
 pub use session::{Grouping, JobFiles, register_job};

@@ -6,10 +6,10 @@
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{GetOptions, GetResultPayload, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
 use tokio_util::io::ReaderStream;
 
-use super::{FileRef, Source};
+use super::{Entry, FileRef, Source};
 use crate::error::{Error, Result};
 
 /// Bytes asked of a local file at a time.
@@ -39,6 +39,31 @@ pub async fn open(source: &Source, file: &FileRef) -> Result<ByteStream> {
         }
     };
     Ok(checked(bytes, source.clone(), file.clone(), path))
+}
+
+/// What the key is at the source now; `None` where it is gone.
+pub async fn head(source: &Source, key: &str) -> Result<Option<Entry>> {
+    let Ok(path) = Path::parse(key) else { return Ok(None) };
+    match source.store().head(&path).await {
+        Ok(meta) => {
+            let version = source.version_of(&meta);
+            Ok(Some(Entry { key: key.to_owned(), version, size: meta.size, modified: meta.last_modified }))
+        }
+        Err(object_store::Error::NotFound { .. }) if !source.is_gone() => Ok(None),
+        Err(error) => Err(read_error(source, error)),
+    }
+}
+
+/// Lists the first key below `prefix` and reads a byte of it. `false`: there is none.
+pub async fn probe(source: &Source, prefix: &str) -> Result<bool> {
+    let prefix = (!prefix.is_empty()).then(|| Path::from(prefix));
+    let first = source.store().list(prefix.as_ref()).next().await;
+    let Some(meta) = first.transpose().map_err(|error| read_error(source, error))? else { return Ok(false) };
+    if meta.size > 0 {
+        let byte = source.store().get_range(&meta.location, 0..1).await;
+        byte.map_err(|error| read_error(source, error).context(format!("{} can't be read", meta.location)))?;
+    }
+    Ok(true)
 }
 
 /// The same bytes, with the count and the version checked at their end.
