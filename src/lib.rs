@@ -1,5 +1,6 @@
 //! loadline: hourly CSV files become a trusted table.
 
+pub mod backend;
 pub mod clock;
 pub mod error;
 pub mod feed;
