@@ -8,10 +8,22 @@ use crate::job::JobId;
 #[derive(Debug, Clone)]
 pub enum Event {
     /// So many keys of the feed's listing have been seen so far.
-    Listed { feed: String, keys: u64 },
-    JobStarted { job: JobId, feed: String, files: usize, bytes: u64 },
+    Listed {
+        feed: String,
+        keys: u64,
+    },
+    JobStarted {
+        job: JobId,
+        feed: String,
+        files: usize,
+        bytes: u64,
+    },
     /// A segment was committed: so many more bytes of the job's files and rows in the table.
-    Advanced { job: JobId, bytes: u64, rows: u64 },
+    Advanced {
+        job: JobId,
+        bytes: u64,
+        rows: u64,
+    },
     JobEnded(JobEnd),
 }
 

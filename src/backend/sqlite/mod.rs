@@ -10,9 +10,16 @@
 
 mod connection;
 mod fault;
+mod insert;
 mod jobs;
+mod ledger;
 mod migrations;
+mod reports;
+mod segment;
+mod table;
 mod value;
+mod warehouse;
 
 pub use jobs::SqliteJobStore;
 pub use migrations::{metadata_ddl, reporting_ddl};
+pub use warehouse::SqliteWarehouse;
