@@ -132,7 +132,7 @@ mod tests {
     async fn shown(line: &str) -> (Shown, String) {
         let Command::Rejects(args) = args(line) else { panic!("{line}") };
         let mut out = Vec::new();
-        let shown = run(&args, &FakeStore::default(), &FakeWarehouse, &mut out).await.unwrap();
+        let shown = print(&args, &FakeStore::default(), &FakeWarehouse, &mut out).await.unwrap();
         (shown, String::from_utf8(out).unwrap())
     }
 

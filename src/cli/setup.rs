@@ -52,8 +52,10 @@ fn print_ddl(context: &Context) -> Result<()> {
         text.push_str(&format!("{};\n", statement.trim()));
     }
     text.push_str(&format!("\n-- reporting database {}\n", context.config.reporting_database));
-    let tables = context.config.feeds.iter().flat_map(|feed| warehouse.table_ddl(&TableSpec::of(feed)));
-    for statement in backend::reporting_ddl(&context.config.reporting_database).into_iter().chain(tables) {
+    for statement in backend::reporting_ddl(&context.config.reporting_database) {
+        text.push_str(&format!("{};\n", statement.trim()));
+    }
+    for statement in context.config.feeds.iter().flat_map(|feed| warehouse.table_ddl(&TableSpec::of(feed))) {
         text.push_str(&format!("{};\n", statement.trim()));
     }
     output::written(output::stdout().write_all(text.as_bytes())).map(drop)

@@ -1,0 +1,46 @@
+//! The databases behind the two seams, [`crate::job::JobStore`] and [`crate::warehouse::Warehouse`]: the only place
+//! that knows a driver.
+//!
+//! Invariant: the SQL texts differ from backend to backend, their meaning does not. One conformance suite
+//! (`tests/it/conformance`) runs on all of them.
+
+pub mod sqlite;
+
+use crate::config::Database;
+use crate::error::Result;
+use crate::job::JobStore;
+use crate::warehouse::Warehouse;
+
+/// Schema version of the metadata database that this binary reads and writes.
+pub const METADATA_VERSION: u32 = 3;
+
+/// Schema version of the reporting database that this binary reads and writes.
+pub const REPORTING_VERSION: u32 = 2;
+
+/// Opens the metadata database as it is: nothing is created before `migrate`.
+pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
+    match database {
+        Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteJobStore::open(path)?)),
+    }
+}
+
+/// Opens the reporting database as it is: nothing is created before `migrate`.
+pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
+    match database {
+        Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteWarehouse::open(path)?)),
+    }
+}
+
+/// What `migrate` of a new metadata database runs, in order.
+pub fn metadata_ddl(database: &Database) -> Vec<&'static str> {
+    match database {
+        Database::Sqlite { .. } => sqlite::metadata_ddl(),
+    }
+}
+
+/// What `migrate` of a new reporting database runs, in order.
+pub fn reporting_ddl(database: &Database) -> Vec<&'static str> {
+    match database {
+        Database::Sqlite { .. } => sqlite::reporting_ddl(),
+    }
+}

@@ -1,0 +1,55 @@
+//! What people ask of jobs and files, and the one thing they change: `retry`.
+
+use rusqlite::{Connection, params};
+
+use super::rows;
+use crate::backend::sqlite::fault::Fault;
+use crate::backend::sqlite::value::{Count, time_text};
+use crate::clock;
+use crate::job::{FileRecord, Job, JobFilter, JobId, JobStatus, Replacement};
+
+pub(super) fn retry(c: &Connection, job: JobId, replacements: &[Replacement]) -> Result<bool, Fault> {
+    let now = time_text(clock::now());
+    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, failure_msg = NULL, run_after = ?2, \
+               finished_time = NULL, modified_time = ?2 WHERE id = ?1 AND status = 'FAILED'";
+    if c.execute(sql, params![job, now])? != 1 {
+        return Ok(false);
+    }
+    // A file that its job did not reach is still IN_JOB, and may have been replaced as well.
+    let mut replace = c.prepare_cached(
+        "UPDATE scanner_files SET version = ?3, size_in_bytes = ?4, modified_time = ?5 WHERE id = ?1 AND job_id = ?2 \
+         AND (state IN ('FAILED', 'IN_JOB') OR (state = 'QUARANTINED' AND loaded_time IS NULL))",
+    )?;
+    for Replacement { id, version, size, modified } in replacements {
+        replace.execute(params![id, job, version, Count(*size), time_text(*modified)])?;
+    }
+    let sql = "UPDATE scanner_files SET state = 'IN_JOB', error = NULL, updated_time = ?2 WHERE job_id = ?1 \
+               AND (state = 'FAILED' OR (state = 'QUARANTINED' AND loaded_time IS NULL))";
+    c.execute(sql, params![job, now])?;
+    Ok(true)
+}
+
+pub(super) fn jobs(c: &Connection, filter: &JobFilter) -> Result<Vec<Job>, Fault> {
+    let sql = format!(
+        "SELECT {} FROM scanner_jobs \
+         WHERE status <> 'NONE' AND (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR feed = ?2) ORDER BY id",
+        rows::JOB_COLUMNS
+    );
+    let status = filter.status.map(JobStatus::as_str);
+    c.prepare_cached(&sql)?.query_and_then(params![status, filter.feed], rows::job)?.collect()
+}
+
+pub(super) fn job(c: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
+    let sql = format!("SELECT {} FROM scanner_jobs WHERE id = ?1 AND status <> 'NONE'", rows::JOB_COLUMNS);
+    c.prepare_cached(&sql)?.query_and_then([id], rows::job)?.next().transpose()
+}
+
+pub(super) fn files_of(c: &Connection, job: JobId) -> Result<Vec<FileRecord>, Fault> {
+    let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ?1 ORDER BY id", rows::FILE_COLUMNS);
+    c.prepare_cached(&sql)?.query_and_then([job], rows::file)?.collect()
+}
+
+pub(super) fn quarantined(c: &Connection, feed: &str) -> Result<u64, Fault> {
+    let sql = "SELECT count(*) FROM scanner_files WHERE feed = ?1 AND state = 'QUARANTINED'";
+    Ok(c.query_row(sql, [feed], |row| row.get(0).map(|Count(count)| count))?)
+}

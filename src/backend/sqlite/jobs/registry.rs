@@ -1,0 +1,182 @@
+//! The scanner's part: which files are known, and how FOUND files become jobs.
+//!
+//! Invariant: a file is known by feed and key alone. What it holds is its version, and a known key never changes that
+//! by being listed again.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, named_params, params};
+
+use super::rows;
+use crate::backend::sqlite::fault::Fault;
+use crate::backend::sqlite::value::{Count, key_hash, time_if_any, time_text, unknown_word};
+use crate::clock;
+use crate::error::Error;
+use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, Registered, Watermark};
+
+pub(super) fn insert_none_row(c: &Connection, start_from: Option<DateTime<Utc>>) -> Result<(), Fault> {
+    let start = time_text(start_from.unwrap_or(DateTime::UNIX_EPOCH));
+    let sql = "INSERT INTO scanner_jobs \
+               (feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, run_after) \
+               SELECT '', '', :start, 0, :now, :now, :none, :now \
+               WHERE NOT EXISTS (SELECT 1 FROM scanner_jobs WHERE status = :none)";
+    let now = time_text(clock::now());
+    c.execute(sql, named_params! { ":start": start, ":now": now, ":none": JobStatus::None.as_str() })?;
+    Ok(())
+}
+
+pub(super) fn record_feeds(c: &Connection, feeds: &[String]) -> Result<(), Fault> {
+    let now = time_text(clock::now());
+    let mut insert =
+        c.prepare_cached("INSERT INTO scanner_feeds (feed, recorded_time) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    for feed in feeds {
+        insert.execute(params![feed, now])?;
+    }
+    Ok(())
+}
+
+pub(super) fn recorded_feeds(c: &Connection) -> Result<Vec<String>, Fault> {
+    let mut select = c.prepare_cached("SELECT feed FROM scanner_feeds ORDER BY feed")?;
+    select.query_and_then([], |row| Ok(row.get(0)?))?.collect()
+}
+
+pub(super) fn watermark(c: &Connection, feed: &str) -> Result<Watermark, Fault> {
+    // The NONE row has feed '', which no feed has.
+    let newest = "SELECT max(latest_file_modified_time) FROM scanner_jobs WHERE feed = ?1 AND feed <> ''";
+    let newest: Option<String> = c.query_row(newest, [feed], |row| row.get(0))?;
+    let listing = "SELECT last_full_listing FROM scanner_feeds WHERE feed = ?1";
+    let listing: Option<String> = c.query_row(listing, [feed], |row| row.get(0)).optional()?.flatten();
+    Ok(Watermark { newest: time_if_any(newest)?, last_full_listing: time_if_any(listing)? })
+}
+
+pub(super) fn listed_in_full(c: &Connection, feed: &str, at: DateTime<Utc>) -> Result<(), Fault> {
+    let sql = "INSERT INTO scanner_feeds (feed, recorded_time, last_full_listing) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (feed) DO UPDATE SET last_full_listing = excluded.last_full_listing";
+    c.execute(sql, params![feed, time_text(clock::now()), time_text(at)])?;
+    Ok(())
+}
+
+/// What the registry holds of a listed key.
+struct Recorded {
+    id: i64,
+    version: String,
+    state: FileState,
+    was_loaded: bool,
+}
+
+const FIND_RECORDED: &str =
+    "SELECT id, version, state, loaded_time IS NOT NULL FROM scanner_files WHERE feed = ?1 AND key_hash = ?2";
+
+impl Recorded {
+    fn find(find: &mut CachedStatement<'_>, feed: &str, file: &ListedFile) -> Result<Option<Self>, Fault> {
+        let mut rows = find.query(params![feed, key_hash(&file.key)])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let state: String = row.get(2)?;
+        let state = FileState::parse(&state).ok_or_else(|| unknown_word("state"))?;
+        Ok(Some(Self { id: row.get(0)?, version: row.get(1)?, state, was_loaded: row.get(3)? }))
+    }
+
+    /// A file in quarantine stays there as it is, whatever it has become since.
+    fn known(&self, file: &ListedFile) -> Known {
+        let stays = self.version == file.version || self.state == FileState::Quarantined;
+        if stays { Known::Same } else { Known::Changed }
+    }
+
+    fn what_changed(&self, file: &ListedFile) -> String {
+        let when = if self.was_loaded { "after" } else { "before" };
+        format!(
+            "changed at the source {when} it was loaded: known version {}, now {} ({} bytes, modified {})",
+            self.version,
+            file.version,
+            file.size,
+            time_text(file.modified)
+        )
+    }
+}
+
+pub(super) fn classify(c: &Connection, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>, Fault> {
+    let mut find = c.prepare_cached(FIND_RECORDED)?;
+    page.iter()
+        .map(|file| Ok(Recorded::find(&mut find, feed, file)?.map_or(Known::New, |recorded| recorded.known(file))))
+        .collect()
+}
+
+pub(super) fn register(
+    c: &Connection,
+    feed: &str,
+    page: &[ListedFile],
+    now: DateTime<Utc>,
+) -> Result<Registered, Fault> {
+    let mut find = c.prepare_cached(FIND_RECORDED)?;
+    let mut insert = c.prepare_cached(
+        "INSERT INTO scanner_files \
+         (feed, key, key_hash, version, size_in_bytes, modified_time, hour, state, found_time, updated_time) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+    )?;
+    let mut quarantine =
+        c.prepare_cached("UPDATE scanner_files SET state = ?2, error = ?3, updated_time = ?4 WHERE id = ?1")?;
+    let now = time_text(now);
+    let mut registered = Registered::default();
+    for file in page {
+        let Some(recorded) = Recorded::find(&mut find, feed, file)? else {
+            let (modified, hour) = (time_text(file.modified), time_text(file.hour));
+            let (key, hash, state) = (file.key.as_bytes(), key_hash(&file.key), FileState::Found.as_str());
+            insert.execute(params![feed, key, hash, file.version, Count(file.size), modified, hour, state, now])?;
+            registered.found += 1;
+            continue;
+        };
+        if recorded.known(file) == Known::Changed {
+            let state = FileState::Quarantined.as_str();
+            quarantine.execute(params![recorded.id, state, recorded.what_changed(file), now])?;
+            registered.quarantined += 1;
+        } else {
+            registered.known += 1;
+        }
+    }
+    Ok(registered)
+}
+
+pub(super) fn found(
+    c: &Connection,
+    feed: &str,
+    after: Option<&FoundFile>,
+    limit: usize,
+) -> Result<Vec<FoundFile>, Fault> {
+    // The empty text and the empty key come before every time and key.
+    let (modified, key) =
+        after.map_or((String::new(), &[][..]), |file| (time_text(file.modified), file.key.as_bytes()));
+    let sql = format!(
+        "SELECT {} FROM scanner_files \
+         WHERE feed = ?1 AND state = 'FOUND' AND (modified_time, key) > (?2, ?3) ORDER BY modified_time, key LIMIT ?4",
+        rows::FOUND_COLUMNS
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    c.prepare_cached(&sql)?.query_and_then(params![feed, modified, key, limit], rows::found)?.collect()
+}
+
+pub(super) fn form_job(c: &Connection, draft: &JobDraft) -> Result<Option<JobId>, Fault> {
+    let mut is_found = c.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM scanner_files WHERE id = ?1 AND feed = ?2 AND state = 'FOUND')",
+    )?;
+    for file in &draft.files {
+        if !is_found.query_row(params![file.id, draft.feed], |row| row.get(0))? {
+            return Ok(None);
+        }
+    }
+    let now = time_text(clock::now());
+    let insert = "INSERT INTO scanner_jobs \
+                  (feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, run_after) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?5)";
+    let latest = time_text(draft.latest_file_modified_time);
+    let status = JobStatus::SentForEtl.as_str();
+    c.execute(insert, params![draft.feed, draft.uris, latest, Count(draft.total_size_in_bytes), now, status])?;
+    let job = c.last_insert_rowid();
+    let mut take = c.prepare_cached(
+        "UPDATE scanner_files SET state = 'IN_JOB', job_id = ?2, updated_time = ?3 WHERE id = ?1 AND state = 'FOUND'",
+    )?;
+    for file in &draft.files {
+        if take.execute(params![file.id, job, now])? != 1 {
+            return Err(Error::internal("a job names the same file twice").into());
+        }
+    }
+    Ok(Some(job))
+}

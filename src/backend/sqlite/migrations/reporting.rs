@@ -1,0 +1,43 @@
+//! The reporting database beside the feeds' tables: the ledger and the rejects.
+
+use super::Migration;
+
+pub(super) const STEPS: [Migration; 2] = [
+    Migration { name: "1 loadline_files", statements: &[LOADLINE_FILES] },
+    Migration { name: "2 loadline_rejects", statements: &[LOADLINE_REJECTS] },
+];
+
+const LOADLINE_FILES: &str = "\
+CREATE TABLE IF NOT EXISTS loadline_files (
+    file           INTEGER PRIMARY KEY AUTOINCREMENT,
+    feed           TEXT NOT NULL,
+    key            BLOB NOT NULL,
+    key_hash       BLOB NOT NULL,
+    version        TEXT NOT NULL,
+    hour           TEXT NOT NULL,
+    job            INTEGER NOT NULL,
+    epoch          INTEGER NOT NULL,
+    plan_hash      TEXT NOT NULL,
+    records_done   INTEGER NOT NULL DEFAULT 0,
+    rows           INTEGER NOT NULL DEFAULT 0,
+    rejects        INTEGER NOT NULL DEFAULT 0,
+    checksum       INTEGER NOT NULL DEFAULT 0,
+    invalid        TEXT NOT NULL DEFAULT '{}',
+    complete       INTEGER NOT NULL DEFAULT 0,
+    created_time   TEXT NOT NULL,
+    updated_time   TEXT NOT NULL,
+    completed_time TEXT,
+    UNIQUE (feed, key_hash)
+) STRICT";
+
+const LOADLINE_REJECTS: &str = "\
+CREATE TABLE IF NOT EXISTS loadline_rejects (
+    file        INTEGER NOT NULL REFERENCES loadline_files (file),
+    record      INTEGER NOT NULL,
+    line        INTEGER NOT NULL,
+    byte_offset INTEGER NOT NULL,
+    column_name TEXT,
+    reason      TEXT NOT NULL,
+    raw         BLOB NOT NULL,
+    PRIMARY KEY (file, record)
+) STRICT";

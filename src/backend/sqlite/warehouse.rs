@@ -1,0 +1,89 @@
+//! [`Warehouse`] on SQLite.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::connection::Database;
+use super::ledger::{self, Walked};
+use super::migrations::REPORTING;
+use super::{reports, segment, table};
+use crate::error::Result;
+use crate::job::JobId;
+use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Warehouse};
+
+pub struct SqliteWarehouse {
+    database: Database,
+}
+
+impl SqliteWarehouse {
+    /// The reporting database in the file at `path`, which may be that of the metadata. Creates nothing.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { database: Database::open(path, &REPORTING)? })
+    }
+}
+
+#[async_trait]
+impl Warehouse for SqliteWarehouse {
+    async fn version(&self) -> Result<Option<u32>> {
+        self.database.version().await
+    }
+
+    async fn migrate(&self) -> Result<Vec<String>> {
+        self.database.migrate().await
+    }
+
+    async fn columns(&self, table: &str) -> Result<Option<Vec<(String, String)>>> {
+        let table = table.to_owned();
+        self.database.read(move |c| table::columns(c, &table)).await
+    }
+
+    async fn create_table(&self, table: &TableSpec) -> Result<()> {
+        let ddl = self.table_ddl(table);
+        self.database.write(move |c| Ok(ddl.iter().try_for_each(|statement| c.execute_batch(statement))?)).await
+    }
+
+    fn table_ddl(&self, table: &TableSpec) -> Vec<String> {
+        table::ddl(table)
+    }
+
+    fn expected_columns(&self, table: &TableSpec) -> Vec<(String, String)> {
+        table::expected_columns(table)
+    }
+
+    async fn take(&self, feed: &str, job: JobId, plan_hash: &str, files: &[LedgerKey]) -> Result<Vec<Taken>> {
+        let (feed, plan_hash, files) = (feed.to_owned(), plan_hash.to_owned(), files.to_vec());
+        self.database.write(move |c| ledger::take(c, &feed, job, &plan_hash, &files)).await
+    }
+
+    async fn begin(&self, fence: &Fence, from: u64) -> Result<Begun> {
+        segment::begin(&self.database, fence, from).await
+    }
+
+    async fn walk_back(&self, fence: &Fence, table: &TableSpec) -> Result<bool> {
+        loop {
+            let (fence, table) = (fence.clone(), table.clone());
+            match self.database.write(move |c| ledger::walk_back_step(c, &fence, &table)).await? {
+                Walked::Lost => return Ok(false),
+                Walked::Partly => {}
+                Walked::Wholly => return Ok(true),
+            }
+        }
+    }
+
+    async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>> {
+        let (feed, keys) = (feed.to_owned(), keys.to_vec());
+        self.database.read(move |c| reports::progress(c, &feed, &keys)).await
+    }
+
+    async fn rejects(&self, feed: Option<&str>, keys: Option<&[String]>, limit: usize) -> Result<Vec<RejectRow>> {
+        let (feed, keys) = (feed.map(str::to_owned), keys.map(<[String]>::to_vec));
+        self.database.read(move |c| reports::rejects(c, feed.as_deref(), keys.as_deref(), limit)).await
+    }
+
+    async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
+        let (feed, keys) = (feed.to_owned(), keys.to_vec());
+        self.database.read(move |c| reports::reject_reasons(c, &feed, &keys)).await
+    }
+}
