@@ -146,27 +146,23 @@ impl Scan<'_> {
         if files.is_empty() {
             return Ok(());
         }
-        let known = self.store.classify(&self.feed.name, &files).await?;
-        if !self.request.dry_run {
-            let registered = self.store.register(&self.feed.name, &files, self.now).await?;
-            report.known += registered.known;
-            report.quarantined += registered.quarantined;
-            report.new += registered.found;
-        }
+        let known = if self.request.dry_run {
+            self.store.classify(&self.feed.name, &files).await?
+        } else {
+            self.store.register(&self.feed.name, &files, self.now).await?
+        };
         for (file, known) in files.into_iter().zip(known) {
-            if known == Known::New {
-                report.new_bytes += file.size;
-                report.first_hour = Some(report.first_hour.map_or(file.hour, |first| first.min(file.hour)));
-                report.last_hour = report.last_hour.max(Some(file.hour));
-            }
-            if self.request.dry_run {
-                match known {
-                    Known::New => {
-                        report.new += 1;
+            match known {
+                Known::Same => report.known += 1,
+                Known::Changed => report.quarantined += 1,
+                Known::New => {
+                    report.new += 1;
+                    report.new_bytes += file.size;
+                    report.first_hour = Some(report.first_hour.map_or(file.hour, |first| first.min(file.hour)));
+                    report.last_hour = report.last_hour.max(Some(file.hour));
+                    if self.request.dry_run {
                         unregistered.push(file);
                     }
-                    Known::Same => report.known += 1,
-                    Known::Changed => report.quarantined += 1,
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::{Cli, Command};
 use crate::error::{Error, Result};
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft, JobFilter, JobId,
-    JobStatus, JobStore, Known, ListedFile, Registered, Replacement, Watermark,
+    JobStatus, JobStore, Known, ListedFile, Replacement, Watermark,
 };
 use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Warehouse};
 
@@ -125,7 +125,7 @@ impl JobStore for FakeStore {
     async fn classify(&self, _: &str, _: &[ListedFile]) -> Result<Vec<Known>> {
         unasked()
     }
-    async fn register(&self, _: &str, _: &[ListedFile], _: DateTime<Utc>) -> Result<Registered> {
+    async fn register(&self, _: &str, _: &[ListedFile], _: DateTime<Utc>) -> Result<Vec<Known>> {
         unasked()
     }
     async fn found(&self, _: &str, _: Option<&FoundFile>, _: usize) -> Result<Vec<FoundFile>> {
@@ -137,7 +137,11 @@ impl JobStore for FakeStore {
     async fn listed_in_full(&self, _: &str, _: DateTime<Utc>) -> Result<()> {
         unasked()
     }
-    async fn rescue(&self) -> Result<u64> {
+    async fn owners(&self) -> Result<Vec<String>> {
+        unreachable!()
+    }
+
+    async fn rescue(&self, _: &[String]) -> Result<u64> {
         unasked()
     }
     async fn claim(&self, _: &ClaimRequest) -> Result<Option<Claim>> {

@@ -56,7 +56,9 @@ pub struct ListedFile {
 /// What the registry says of a listed file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
+    /// The key was not known.
     New,
+    /// Known under this version, or in quarantine already.
     Same,
     /// The key is known with another version.
     Changed,

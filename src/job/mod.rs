@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 pub use file::{FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, Replacement};
 pub use plan::{JobDraft, JobLimits, Planner};
 pub use retry::backoff;
-pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, Registered, Watermark};
+pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, Watermark};
 pub use uri::{encode_key, file_uri, split_uri_list, uri_list};
 
 pub type JobId = i64;

@@ -42,7 +42,7 @@ pub struct ClaimRequest {
 pub struct Claim {
     pub job: Job,
     pub token: ClaimToken,
-    /// All files of the job, by id; those not IN_JOB are there for the picture only.
+    /// All files of the job, by modified time, then key; those not IN_JOB are there for the picture only.
     pub files: Vec<FileRecord>,
 }
 
@@ -52,15 +52,6 @@ pub struct Watermark {
     /// Newest `latest_file_modified_time` of the feed's jobs.
     pub newest: Option<DateTime<Utc>>,
     pub last_full_listing: Option<DateTime<Utc>>,
-}
-
-/// What became of a listed page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Registered {
-    pub found: u64,
-    pub known: u64,
-    /// Files that this page put into quarantine, not those that were there already.
-    pub quarantined: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -95,9 +86,9 @@ pub trait JobStore: Send + Sync {
     /// What [`JobStore::register`] would make of each file, in order. Changes nothing.
     async fn classify(&self, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>>;
 
-    /// Records new files as FOUND (found at `now`) and puts known keys with another version into QUARANTINED, with the
-    /// new version's place in `error`. A file that is QUARANTINED already, or FAILED under this very version, stays.
-    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Registered>;
+    /// Records new files as FOUND (found at `now`) and puts known keys with another version into QUARANTINED, with both
+    /// versions in `error`; says what each file was, in order. A file that is QUARANTINED already stays as it is.
+    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Vec<Known>>;
 
     /// FOUND files after `after` (exclusive; `None`: from the start), in order of modified time, then key bytes.
     async fn found(&self, feed: &str, after: Option<&FoundFile>, limit: usize) -> Result<Vec<FoundFile>>;
@@ -111,8 +102,12 @@ pub trait JobStore: Send + Sync {
 
     // -- worker ----------------------------------------------------------------------------------------------------
 
-    /// Gives jobs whose lease has expired back to the queue; returns how many. Never writes FAILED.
-    async fn rescue(&self) -> Result<u64>;
+    /// The owners of all jobs in PROCESSING, each once.
+    async fn owners(&self) -> Result<Vec<String>>;
+
+    /// Gives jobs whose lease has expired, or whose owner is among `dead`, back to the queue; returns how many. Never
+    /// writes FAILED.
+    async fn rescue(&self, dead: &[String]) -> Result<u64>;
 
     /// Takes the first runnable job: SENT_FOR_ETL to PROCESSING, attempts + 1, a new token, a lease. `None`: nothing
     /// is runnable now.
@@ -141,7 +136,7 @@ pub trait JobStore: Send + Sync {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
 
-    /// The files of a job, by id.
+    /// The files of a job, by modified time, then key.
     async fn files_of(&self, job: JobId) -> Result<Vec<FileRecord>>;
 
     /// How many files of the feed are in QUARANTINED.

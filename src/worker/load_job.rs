@@ -60,8 +60,7 @@ impl<'a> JobLoader<'a> {
     }
 
     pub async fn run(self) -> Result<JobEnd> {
-        let files: Vec<FileRecord> =
-            self.claim.files.iter().filter(|file| file.state == FileState::InJob).cloned().collect();
+        let files: Vec<FileRecord> = self.files_in(FileState::InJob).cloned().collect();
         (self.etl.observer)(Event::JobStarted {
             job: self.claim.job.id,
             feed: self.feed.name.clone(),
@@ -78,6 +77,15 @@ impl<'a> JobLoader<'a> {
         };
         drop(heartbeat);
         Ok(self.end(outcome, &files, &ends))
+    }
+
+    fn files_in(&self, state: FileState) -> impl Iterator<Item = &FileRecord> {
+        self.claim.files.iter().filter(move |file| file.state == state)
+    }
+
+    /// Files of the job that the scanner put into quarantine before they were loaded: without them it can't be LOADED.
+    fn held_back(&self) -> impl Iterator<Item = &FileRecord> {
+        self.files_in(FileState::Quarantined).filter(|file| file.loaded_time.is_none())
     }
 
     /// Take, confirm, load. `None`: the claim is lost.
@@ -154,7 +162,8 @@ impl<'a> JobLoader<'a> {
         {
             return self.postpone(&error.chain()).await;
         }
-        if ends.iter().all(|end| matches!(end.ended, Ended::Complete(_))) {
+        let all_complete = ends.iter().all(|end| matches!(end.ended, Ended::Complete(_)));
+        if all_complete && self.held_back().next().is_none() {
             let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
             let held = self.etl.store.complete(self.claim.job.id, &self.claim.token, &outcomes).await?;
             return Ok(if held { Outcome::Loaded } else { Outcome::Lost });
@@ -214,6 +223,10 @@ impl<'a> JobLoader<'a> {
     /// A line for every file that did not load: its key, the place and the whole chain of causes.
     fn failure_msg(&self, ends: &[FileEnd]) -> String {
         let mut lines: Vec<String> = ends.iter().filter_map(problem).collect();
+        lines.extend(self.held_back().map(|file| {
+            let why = file.error.as_deref().unwrap_or("changed at the source");
+            format!("{}: quarantined: {why}", file.key)
+        }));
         if self.claim.job.attempts > self.etl.settings.max_attempts {
             let last = self.claim.job.failure_msg.as_deref().unwrap_or("its worker died");
             let attempts = self.etl.settings.max_attempts;

@@ -13,6 +13,7 @@
 mod heartbeat;
 mod load_file;
 mod load_job;
+mod owner;
 mod segment;
 mod totals;
 
@@ -115,7 +116,7 @@ impl Etl {
     async fn work(&self, number: usize, stop: &AtomicUsize) -> (EtlReport, Option<Error>) {
         let mut report = EtlReport::default();
         let request = ClaimRequest {
-            owner: format!("{}/{}/{number}", host_name(), std::process::id()),
+            owner: owner::owner(number),
             order: self.settings.order,
             feed: self.settings.feed.clone(),
             lease: LEASE,
@@ -135,7 +136,11 @@ impl Etl {
 
     /// Claims and works on one job; `None` where nothing is runnable.
     async fn work_once(&self, request: &ClaimRequest) -> Result<Option<JobEnd>> {
-        self.store.rescue().await?;
+        let dead: Vec<String> = self.store.owners().await?.into_iter().filter(|name| owner::is_dead(name)).collect();
+        let rescued = self.store.rescue(&dead).await?;
+        if rescued > 0 {
+            tracing::info!(rescued, "gave jobs of workers that died back to the queue");
+        }
         let Some(claim) = self.store.claim(request).await? else { return Ok(None) };
         let end = JobLoader::new(self, claim)?.run().await?;
         (self.observer)(Event::JobEnded(end.clone()));
@@ -159,9 +164,4 @@ impl EtlReport {
             Outcome::Lost => self.lost += 1,
         }
     }
-}
-
-fn host_name() -> String {
-    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
-    named.map_or_else(|| "localhost".to_owned(), |name| name.trim().to_owned())
 }

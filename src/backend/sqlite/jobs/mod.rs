@@ -19,7 +19,7 @@ use super::migrations::METADATA;
 use crate::error::Result;
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId, JobStore,
-    Known, ListedFile, Registered, Replacement, Watermark,
+    Known, ListedFile, Replacement, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -64,7 +64,7 @@ impl JobStore for SqliteJobStore {
         self.database.read(move |c| registry::classify(c, &feed, &page)).await
     }
 
-    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Registered> {
+    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Vec<Known>> {
         let (feed, page) = (feed.to_owned(), page.to_vec());
         self.database.write(move |c| registry::register(c, &feed, &page, now)).await
     }
@@ -84,8 +84,13 @@ impl JobStore for SqliteJobStore {
         self.database.write(move |c| registry::listed_in_full(c, &feed, at)).await
     }
 
-    async fn rescue(&self) -> Result<u64> {
-        self.database.write(queue::rescue).await
+    async fn owners(&self) -> Result<Vec<String>> {
+        self.database.read(queue::owners).await
+    }
+
+    async fn rescue(&self, dead: &[String]) -> Result<u64> {
+        let dead = dead.to_vec();
+        self.database.write(move |c| queue::rescue(c, &dead)).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>> {

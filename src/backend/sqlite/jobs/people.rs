@@ -11,7 +11,7 @@ use crate::job::{FileRecord, Job, JobFilter, JobId, JobStatus, Replacement};
 pub(super) fn retry(c: &Connection, job: JobId, replacements: &[Replacement]) -> Result<bool, Fault> {
     let now = time_text(clock::now());
     let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, failure_msg = NULL, run_after = ?2, \
-               finished_time = NULL, modified_time = ?2 WHERE id = ?1 AND status = 'FAILED'";
+               started_time = NULL, finished_time = NULL, modified_time = ?2 WHERE id = ?1 AND status = 'FAILED'";
     if c.execute(sql, params![job, now])? != 1 {
         return Ok(false);
     }
@@ -45,7 +45,7 @@ pub(super) fn job(c: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
 }
 
 pub(super) fn files_of(c: &Connection, job: JobId) -> Result<Vec<FileRecord>, Fault> {
-    let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ?1 ORDER BY id", rows::FILE_COLUMNS);
+    let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ?1 ORDER BY modified_time, key", rows::FILE_COLUMNS);
     c.prepare_cached(&sql)?.query_and_then([job], rows::file)?.collect()
 }
 

@@ -13,11 +13,20 @@ use crate::clock;
 use crate::error::Error;
 use crate::job::{Claim, ClaimRequest, ClaimToken, FileOutcome, JobId, JobOrder};
 
-pub(super) fn rescue(c: &Connection) -> Result<u64, Fault> {
-    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', claim_token = NULL, lease_owner = NULL, \
-               lease_until = NULL, run_after = ?1, modified_time = ?1 \
-               WHERE status = 'PROCESSING' AND lease_until < ?1";
-    Ok(c.execute(sql, [time_text(clock::now())])? as u64)
+pub(super) fn owners(c: &Connection) -> Result<Vec<String>, Fault> {
+    let sql = "SELECT DISTINCT lease_owner FROM scanner_jobs WHERE status = 'PROCESSING' AND lease_owner IS NOT NULL";
+    c.prepare_cached(sql)?.query_and_then([], |row| Ok(row.get(0)?))?.collect()
+}
+
+pub(super) fn rescue(c: &Connection, dead: &[String]) -> Result<u64, Fault> {
+    let give_back = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', claim_token = NULL, lease_owner = NULL, \
+                     lease_until = NULL, run_after = ?1, modified_time = ?1 WHERE status = 'PROCESSING'";
+    let now = time_text(clock::now());
+    let mut rescued = c.execute(&format!("{give_back} AND lease_until < ?1"), [&now])?;
+    for owner in dead {
+        rescued += c.execute(&format!("{give_back} AND lease_owner = ?2"), [&now, owner])?;
+    }
+    Ok(rescued as u64)
 }
 
 pub(super) fn claim(c: &Connection, request: &ClaimRequest) -> Result<Option<Claim>, Fault> {

@@ -11,7 +11,7 @@ use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, key_hash, time_if_any, time_text, unknown_word};
 use crate::clock;
 use crate::error::Error;
-use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, Registered, Watermark};
+use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, Watermark};
 
 pub(super) fn insert_none_row(c: &Connection, start_from: Option<DateTime<Utc>>) -> Result<(), Fault> {
     let start = time_text(start_from.unwrap_or(DateTime::UNIX_EPOCH));
@@ -105,7 +105,7 @@ pub(super) fn register(
     feed: &str,
     page: &[ListedFile],
     now: DateTime<Utc>,
-) -> Result<Registered, Fault> {
+) -> Result<Vec<Known>, Fault> {
     let mut find = c.prepare_cached(FIND_RECORDED)?;
     let mut insert = c.prepare_cached(
         "INSERT INTO scanner_files \
@@ -115,22 +115,21 @@ pub(super) fn register(
     let mut quarantine =
         c.prepare_cached("UPDATE scanner_files SET state = ?2, error = ?3, updated_time = ?4 WHERE id = ?1")?;
     let now = time_text(now);
-    let mut registered = Registered::default();
+    let mut registered = Vec::with_capacity(page.len());
     for file in page {
         let Some(recorded) = Recorded::find(&mut find, feed, file)? else {
             let (modified, hour) = (time_text(file.modified), time_text(file.hour));
             let (key, hash, state) = (file.key.as_bytes(), key_hash(&file.key), FileState::Found.as_str());
             insert.execute(params![feed, key, hash, file.version, Count(file.size), modified, hour, state, now])?;
-            registered.found += 1;
+            registered.push(Known::New);
             continue;
         };
-        if recorded.known(file) == Known::Changed {
+        let known = recorded.known(file);
+        if known == Known::Changed {
             let state = FileState::Quarantined.as_str();
             quarantine.execute(params![recorded.id, state, recorded.what_changed(file), now])?;
-            registered.quarantined += 1;
-        } else {
-            registered.known += 1;
         }
+        registered.push(known);
     }
     Ok(registered)
 }
