@@ -1,1 +1,5 @@
 //! The one integration-test binary: every further one would link DataFusion again.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
+mod conformance;
+mod sqlite;

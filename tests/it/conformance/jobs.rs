@@ -1,0 +1,424 @@
+//! What every [`JobStore`] does.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use loadline::job::{
+    Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, JobDraft, JobFilter, JobId,
+    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, Planner, Registered, Replacement, Watermark,
+};
+
+use super::at;
+
+const FEED: &str = "loans";
+const LEASE: Duration = Duration::from_secs(60);
+
+fn listed(key: &str, version: &str, modified: i64) -> ListedFile {
+    ListedFile { key: key.to_owned(), version: version.to_owned(), size: 10, modified: at(modified), hour: at(0) }
+}
+
+fn request(order: JobOrder) -> ClaimRequest {
+    ClaimRequest { owner: "host:1:0".to_owned(), order, feed: None, lease: LEASE }
+}
+
+fn draft_of(feed: &str, files: Vec<FoundFile>) -> JobDraft {
+    let wait_max = chrono::Duration::zero();
+    let mut planner = Planner::new(feed, "file:///in", JobLimits { size_max: u64::MAX, files_max: 1000, wait_max });
+    for file in files {
+        assert!(planner.push(file).is_none());
+    }
+    planner.finish(at(1_000_000)).unwrap()
+}
+
+/// Registers one file per entry (key, seconds of its modified time) and forms one job of each.
+async fn jobs_of_one_file(store: &dyn JobStore, feed: &str, files: &[(&str, i64)]) -> Vec<JobId> {
+    let page: Vec<ListedFile> = files.iter().map(|(key, modified)| listed(key, "v1", *modified)).collect();
+    store.register(feed, &page, at(0)).await.unwrap();
+    let mut jobs = Vec::new();
+    for (key, _) in files {
+        let found = store.found(feed, None, usize::MAX).await.unwrap();
+        let file = found.into_iter().find(|file| file.key == *key).unwrap();
+        jobs.push(store.form_job(&draft_of(feed, vec![file])).await.unwrap().unwrap());
+    }
+    jobs
+}
+
+async fn job_of(store: &dyn JobStore, keys: &[&str]) -> JobId {
+    let page: Vec<ListedFile> = keys.iter().map(|key| listed(key, "v1", 0)).collect();
+    store.register(FEED, &page, at(0)).await.unwrap();
+    let found = store.found(FEED, None, usize::MAX).await.unwrap();
+    store.form_job(&draft_of(FEED, found)).await.unwrap().unwrap()
+}
+
+async fn claim(store: &dyn JobStore) -> Claim {
+    store.claim(&request(JobOrder::Oldest)).await.unwrap().expect("a runnable job")
+}
+
+fn outcome(file: &FileRecord, state: FileState) -> FileOutcome {
+    let loaded = state == FileState::Loaded;
+    let error = (!loaded).then(|| "record 7 is ragged".to_owned());
+    FileOutcome { id: file.id, state, rows_loaded: loaded.then_some(90), rows_rejected: loaded.then_some(10), error }
+}
+
+async fn status(store: &dyn JobStore, job: JobId) -> JobStatus {
+    store.job(job).await.unwrap().unwrap().status
+}
+
+async fn states(store: &dyn JobStore, job: JobId) -> Vec<FileState> {
+    store.files_of(job).await.unwrap().iter().map(|file| file.state).collect()
+}
+
+// -- set-up --------------------------------------------------------------------------------------------------------
+
+pub async fn migrating_again_changes_nothing(store: &dyn JobStore) {
+    assert_eq!(store.version().await.unwrap(), None);
+    let ran = store.migrate(Some(at(0))).await.unwrap();
+    assert!(!ran.is_empty());
+    assert_eq!(store.version().await.unwrap(), Some(loadline::backend::METADATA_VERSION));
+    let job = job_of(store, &["a.csv"]).await;
+    assert!(store.migrate(Some(at(99))).await.unwrap().is_empty());
+    assert_eq!(status(store, job).await, JobStatus::SentForEtl);
+}
+
+pub async fn before_set_up_everything_is_refused_with_a_hint(store: &dyn JobStore) {
+    let error = store.jobs(&JobFilter::default()).await.unwrap_err();
+    assert_eq!((error.exit_code(), error.hint_text()), (2, Some("run `loadline setup`")));
+    assert!(store.rescue().await.is_err());
+    assert_eq!(store.version().await.unwrap(), None);
+}
+
+pub async fn the_none_row_is_hidden(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    assert!(store.jobs(&JobFilter::default()).await.unwrap().is_empty());
+    let filter = JobFilter { status: Some(JobStatus::None), feed: None };
+    assert!(store.jobs(&filter).await.unwrap().is_empty());
+    assert!(store.job(1).await.unwrap().is_none());
+    assert!(store.claim(&request(JobOrder::Oldest)).await.unwrap().is_none());
+    assert_eq!(store.watermark("").await.unwrap(), Watermark::default());
+}
+
+pub async fn feeds_are_recorded_once_and_sorted(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    store.record_feeds(&["b".to_owned(), "a".to_owned()]).await.unwrap();
+    store.listed_in_full("a", at(5)).await.unwrap();
+    store.record_feeds(&["a".to_owned(), "c".to_owned()]).await.unwrap();
+    assert_eq!(store.recorded_feeds().await.unwrap(), ["a", "b", "c"]);
+    assert_eq!(store.watermark("a").await.unwrap().last_full_listing, Some(at(5)));
+}
+
+// -- scanner -------------------------------------------------------------------------------------------------------
+
+pub async fn registering_knows_files_by_key_and_version(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let page = [listed("a.csv", "v1", 0), listed("b.csv", "v1", 1)];
+    assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::New, Known::New]);
+    let first = store.register(FEED, &page, at(9)).await.unwrap();
+    assert_eq!(first, Registered { found: 2, known: 0, quarantined: 0 });
+
+    let page = [listed("a.csv", "v2", 50), listed("b.csv", "v1", 1), listed("c.csv", "v1", 2)];
+    let expected = [Known::Changed, Known::Same, Known::New];
+    assert_eq!(store.classify(FEED, &page).await.unwrap(), expected);
+    assert_eq!(store.classify(FEED, &page).await.unwrap(), expected, "classify changed something");
+    let again = store.register(FEED, &page, at(10)).await.unwrap();
+    assert_eq!(again, Registered { found: 1, known: 1, quarantined: 1 });
+    assert_eq!(store.quarantined(FEED).await.unwrap(), 1);
+
+    // In quarantine a file stays, under whichever version it is listed, and is not counted again.
+    assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::Same; 3]);
+    let third = store.register(FEED, &[listed("a.csv", "v2", 50), listed("a.csv", "v1", 0)], at(11)).await.unwrap();
+    assert_eq!(third, Registered { found: 0, known: 2, quarantined: 0 });
+    assert_eq!(store.quarantined(FEED).await.unwrap(), 1);
+
+    // The same key in another feed is another file.
+    let other = store.register("other", &[listed("a.csv", "v2", 50)], at(12)).await.unwrap();
+    assert_eq!(other.found, 1);
+    let found = store.found(FEED, None, 10).await.unwrap();
+    let keys: Vec<&str> = found.iter().map(|file| file.key.as_str()).collect();
+    assert_eq!(keys, ["b.csv", "c.csv"]);
+    assert_eq!((found[0].found, found[0].modified, found[0].size), (at(9), at(1), 10));
+}
+
+pub async fn a_changed_file_keeps_version_and_load_time_in_quarantine(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a.csv"]).await;
+    let held = claim(store).await;
+    let outcomes = [outcome(&held.files[0], FileState::Loaded)];
+    assert!(store.complete(job, &held.token, &outcomes).await.unwrap());
+    store.register(FEED, &[listed("a.csv", "v2", 5)], at(20)).await.unwrap();
+    let file = &store.files_of(job).await.unwrap()[0];
+    assert_eq!((file.state, file.version.as_str()), (FileState::Quarantined, "v1"));
+    let error = file.error.as_deref().unwrap();
+    assert!(error.contains("after it was loaded") && error.contains("v1") && error.contains("v2"), "{error}");
+    assert!(file.loaded_time.is_some());
+    assert_eq!(file.rows_loaded, Some(90));
+}
+
+pub async fn a_file_quarantined_under_its_job_stays_there(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a.csv"]).await;
+    let held = claim(store).await;
+    store.register(FEED, &[listed("a.csv", "v2", 5)], at(20)).await.unwrap();
+    assert!(store.complete(job, &held.token, &[outcome(&held.files[0], FileState::Loaded)]).await.unwrap());
+    let file = &store.files_of(job).await.unwrap()[0];
+    assert_eq!((file.state, file.rows_loaded), (FileState::Quarantined, Some(90)));
+    assert!(file.loaded_time.is_some() && file.error.is_some());
+}
+
+pub async fn found_files_come_in_order_and_page_by_page(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    // Key order is that of bytes: `Z` before `a`, and `é` after both.
+    let page =
+        [listed("é", "v", 2), listed("a", "v", 2), listed("Z", "v", 2), listed("z", "v", 1), listed("b", "v", 3)];
+    store.register(FEED, &page, at(0)).await.unwrap();
+    let mut keys = Vec::new();
+    let mut after = None;
+    loop {
+        let found = store.found(FEED, after.as_ref(), 2).await.unwrap();
+        let Some(last) = found.last() else { break };
+        after = Some(last.clone());
+        keys.extend(found.into_iter().map(|file| file.key));
+    }
+    assert_eq!(keys, ["z", "Z", "a", "é", "b"]);
+}
+
+pub async fn times_below_a_microsecond_do_not_trip_the_cursor(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let mut fine = listed("a", "v", 0);
+    fine.modified += chrono::Duration::nanoseconds(1_999);
+    store.register(FEED, &[fine], at(0)).await.unwrap();
+    let found = store.found(FEED, None, 10).await.unwrap();
+    assert_eq!(found[0].modified, at(0) + chrono::Duration::microseconds(1));
+    assert!(store.found(FEED, found.last(), 10).await.unwrap().is_empty());
+}
+
+pub async fn forming_a_job_takes_all_of_its_files_or_none(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let page: Vec<ListedFile> = ["a", "b", "c"].iter().map(|key| listed(key, "v", 7)).collect();
+    store.register(FEED, &page, at(0)).await.unwrap();
+    let found = store.found(FEED, None, 10).await.unwrap();
+    let first = store.form_job(&draft_of(FEED, found[..1].to_vec())).await.unwrap().unwrap();
+    assert_eq!(store.form_job(&draft_of(FEED, found.clone())).await.unwrap(), None);
+    assert_eq!(store.jobs(&JobFilter::default()).await.unwrap().len(), 1);
+    assert_eq!(store.found(FEED, None, 10).await.unwrap().len(), 2, "a refused job took files");
+
+    let second = store.form_job(&draft_of(FEED, found[1..].to_vec())).await.unwrap().unwrap();
+    assert!(second > first);
+    let job = store.job(second).await.unwrap().unwrap();
+    assert_eq!((job.status, job.attempts, job.total_size_in_bytes), (JobStatus::SentForEtl, 0, 20));
+    assert_eq!(job.files, "file:///in/b,file:///in/c");
+    assert_eq!(store.watermark(FEED).await.unwrap().newest, Some(at(7)));
+    assert_eq!(states(store, second).await, [FileState::InJob; 2]);
+}
+
+/// `one` and `two` are the same database.
+pub async fn two_scanners_put_every_file_into_exactly_one_job(one: &dyn JobStore, two: &dyn JobStore) {
+    one.migrate(None).await.unwrap();
+    let page: Vec<ListedFile> = (0..60).map(|i| listed(&format!("{i}.csv"), "v", i)).collect();
+    one.register(FEED, &page, at(0)).await.unwrap();
+    let (first, second) = tokio::join!(form_jobs_of_three(one), form_jobs_of_three(two));
+    let mut taken = Vec::new();
+    for job in first.into_iter().chain(second) {
+        taken.extend(one.files_of(job).await.unwrap().into_iter().map(|file| file.key));
+    }
+    assert_eq!(taken.len(), 60);
+    assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), 60);
+    assert_eq!(one.jobs(&JobFilter::default()).await.unwrap().len(), 20);
+}
+
+async fn form_jobs_of_three(store: &dyn JobStore) -> Vec<JobId> {
+    let mut jobs = Vec::new();
+    loop {
+        let found = store.found(FEED, None, 3).await.unwrap();
+        if found.is_empty() {
+            return jobs;
+        }
+        jobs.extend(store.form_job(&draft_of(FEED, found)).await.unwrap());
+    }
+}
+
+// -- worker --------------------------------------------------------------------------------------------------------
+
+/// `one` and `two` are the same database.
+pub async fn two_workers_share_no_job_and_leave_none(one: &dyn JobStore, two: &dyn JobStore) {
+    one.migrate(None).await.unwrap();
+    let keys: Vec<String> = (0..200).map(|i| format!("{i}.csv")).collect();
+    let files: Vec<(&str, i64)> = keys.iter().zip(0..).map(|(key, modified)| (key.as_str(), modified)).collect();
+    jobs_of_one_file(one, FEED, &files).await;
+    let (first, second) = tokio::join!(claim_all(one), claim_all(two));
+    assert_eq!(first.len() + second.len(), 200);
+    let ids: BTreeSet<JobId> = first.iter().chain(&second).map(|claim| claim.job.id).collect();
+    let tokens: BTreeSet<&str> = first.iter().chain(&second).map(|claim| claim.token.0.as_str()).collect();
+    assert_eq!((ids.len(), tokens.len()), (200, 200));
+}
+
+async fn claim_all(store: &dyn JobStore) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    while let Some(claim) = store.claim(&request(JobOrder::Oldest)).await.unwrap() {
+        claims.push(claim);
+    }
+    claims
+}
+
+pub async fn claims_follow_the_order_and_the_feed(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let jobs = jobs_of_one_file(store, FEED, &[("late", 9), ("early", 1), ("early too", 1)]).await;
+    let other = jobs_of_one_file(store, "other", &[("x", 0)]).await;
+
+    let newest = store.claim(&request(JobOrder::Newest)).await.unwrap().unwrap();
+    assert_eq!(newest.job.id, jobs[0]);
+    let of_other = ClaimRequest { feed: Some("other".to_owned()), ..request(JobOrder::Newest) };
+    assert_eq!(store.claim(&of_other).await.unwrap().unwrap().job.id, other[0]);
+    assert!(store.claim(&of_other).await.unwrap().is_none());
+    let newest = store.claim(&request(JobOrder::Newest)).await.unwrap().unwrap();
+    assert_eq!(newest.job.id, jobs[2], "equal times go by id");
+    let last = claim(store).await;
+    assert_eq!((last.job.id, last.job.status, last.job.attempts), (jobs[1], JobStatus::Processing, 1));
+    assert_eq!(last.job.lease_owner.as_deref(), Some("host:1:0"));
+    assert!(last.job.started_time.is_some() && last.job.lease_until.is_some());
+    assert_eq!(last.files.len(), 1);
+    assert_eq!(last.files[0].key, "early");
+}
+
+pub async fn a_postponed_job_waits_and_keeps_its_attempts(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a"]).await;
+    let held = claim(store).await;
+    assert!(store.postpone(job, &held.token, Duration::from_secs(600), "the source is away").await.unwrap());
+    assert!(store.claim(&request(JobOrder::Oldest)).await.unwrap().is_none());
+    let waiting = store.job(job).await.unwrap().unwrap();
+    assert_eq!((waiting.status, waiting.attempts), (JobStatus::SentForEtl, 1));
+    assert!(waiting.run_after > waiting.created_time + chrono::Duration::seconds(500));
+    assert_eq!(waiting.failure_msg.as_deref(), Some("the source is away"));
+    assert!(!store.postpone(job, &held.token, Duration::ZERO, "").await.unwrap(), "an old token postponed a job");
+}
+
+pub async fn a_postponed_job_comes_back_with_the_next_attempt(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a"]).await;
+    let first = claim(store).await;
+    assert!(store.postpone(job, &first.token, Duration::ZERO, "busy").await.unwrap());
+    let second = claim(store).await;
+    assert_eq!((second.job.id, second.job.attempts), (job, 2));
+    assert_eq!(second.job.started_time, first.job.started_time, "started_time is that of the first claim");
+    assert!(store.complete(job, &second.token, &[]).await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().failure_msg, None);
+}
+
+pub async fn completing_records_files_and_sums(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a", "b"]).await;
+    let held = claim(store).await;
+    assert!(store.confirm(job, &held.token, LEASE).await.unwrap());
+    let outcomes: Vec<FileOutcome> = held.files.iter().map(|file| outcome(file, FileState::Loaded)).collect();
+    assert!(store.complete(job, &held.token, &outcomes).await.unwrap());
+    let done = store.job(job).await.unwrap().unwrap();
+    assert_eq!((done.status, done.rows_loaded, done.rows_rejected), (JobStatus::Loaded, Some(180), Some(20)));
+    assert!(done.finished_time.is_some() && done.lease_owner.is_none() && done.lease_until.is_none());
+    for file in store.files_of(job).await.unwrap() {
+        assert_eq!((file.state, file.rows_loaded, file.rows_rejected), (FileState::Loaded, Some(90), Some(10)));
+        assert!(file.loaded_time.is_some());
+    }
+    assert!(!store.confirm(job, &held.token, LEASE).await.unwrap(), "a job that ended was confirmed");
+}
+
+pub async fn failing_keeps_what_was_loaded(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a", "b", "c"]).await;
+    let held = claim(store).await;
+    let [a, b, c] = held.files.as_slice() else { panic!("three files") };
+    let outcomes = [outcome(a, FileState::Loaded), outcome(b, FileState::Failed), outcome(c, FileState::InJob)];
+    assert!(store.fail(job, &held.token, &outcomes, "b: record 7 is ragged").await.unwrap());
+    let failed = store.job(job).await.unwrap().unwrap();
+    assert_eq!((failed.status, failed.rows_loaded), (JobStatus::Failed, Some(90)));
+    assert_eq!(failed.failure_msg.as_deref(), Some("b: record 7 is ragged"));
+    assert_eq!(states(store, job).await, [FileState::Loaded, FileState::Failed, FileState::InJob]);
+    let files = store.files_of(job).await.unwrap();
+    assert_eq!(files[1].error.as_deref(), Some("record 7 is ragged"));
+    assert!(files[1].loaded_time.is_none());
+
+    // FAILED under this very version stays; a new version goes into quarantine.
+    assert_eq!(store.register(FEED, &[listed("b", "v1", 0)], at(1)).await.unwrap().known, 1);
+    assert_eq!(states(store, job).await[1], FileState::Failed);
+}
+
+pub async fn an_old_token_changes_nothing(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a"]).await;
+    let held = claim(store).await;
+    let before = format!("{:?} {:?}", store.job(job).await.unwrap(), store.files_of(job).await.unwrap());
+    let other = ClaimToken::random();
+    let outcomes = [outcome(&held.files[0], FileState::Loaded)];
+    assert!(!store.confirm(job, &other, LEASE).await.unwrap());
+    assert!(!store.complete(job, &other, &outcomes).await.unwrap());
+    assert!(!store.fail(job, &other, &outcomes, "no").await.unwrap());
+    assert!(!store.postpone(job, &other, LEASE, "no").await.unwrap());
+    assert!(!store.confirm(job + 1, &held.token, LEASE).await.unwrap());
+    let after = format!("{:?} {:?}", store.job(job).await.unwrap(), store.files_of(job).await.unwrap());
+    assert_eq!(before, after);
+    assert!(store.confirm(job, &held.token, LEASE).await.unwrap());
+}
+
+pub async fn a_rescued_job_gets_a_new_token_and_the_old_is_dead(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a"]).await;
+    let no_lease = ClaimRequest { lease: Duration::ZERO, ..request(JobOrder::Oldest) };
+    let frozen = store.claim(&no_lease).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.rescue().await.unwrap(), 1);
+    assert_eq!(store.rescue().await.unwrap(), 0);
+    assert!(!store.confirm(job, &frozen.token, LEASE).await.unwrap());
+    let held = claim(store).await;
+    assert_eq!((held.job.id, held.job.attempts), (job, 2));
+    assert_ne!(held.token, frozen.token);
+    assert_eq!(store.rescue().await.unwrap(), 0, "a lease that runs was rescued");
+    assert!(!store.complete(job, &frozen.token, &[outcome(&frozen.files[0], FileState::Loaded)]).await.unwrap());
+    assert!(!store.fail(job, &frozen.token, &[], "woke up").await.unwrap());
+    assert_eq!((status(store, job).await, states(store, job).await), (JobStatus::Processing, vec![FileState::InJob]));
+}
+
+// -- people --------------------------------------------------------------------------------------------------------
+
+pub async fn retry_takes_what_is_missing_under_its_new_version(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a", "b", "c"]).await;
+    assert!(!store.retry(job, &[]).await.unwrap(), "a job that is not FAILED was retried");
+    let held = claim(store).await;
+    let [a, b, c] = held.files.as_slice() else { panic!("three files") };
+    let outcomes = [outcome(a, FileState::Loaded), outcome(b, FileState::Failed), outcome(c, FileState::Failed)];
+    assert!(store.fail(job, &held.token, &outcomes, "b and c").await.unwrap());
+    // Seen by a scan meanwhile: a was loaded and stays in quarantine, b never was and may be retried.
+    store.register(FEED, &[listed("a", "v2", 1), listed("b", "v2", 1)], at(1)).await.unwrap();
+    assert_eq!(store.quarantined(FEED).await.unwrap(), 2);
+
+    let replaced = |id| Replacement { id, version: "v2".to_owned(), size: 99, modified: at(1) };
+    assert!(store.retry(job, &[replaced(a.id), replaced(b.id)]).await.unwrap());
+    let retried = store.job(job).await.unwrap().unwrap();
+    assert_eq!((retried.status, retried.attempts, retried.failure_msg), (JobStatus::SentForEtl, 0, None));
+    assert_eq!(retried.finished_time, None);
+    assert_eq!(states(store, job).await, [FileState::Quarantined, FileState::InJob, FileState::InJob]);
+    let files = store.files_of(job).await.unwrap();
+    let versions: Vec<(&str, u64)> = files.iter().map(|file| (file.version.as_str(), file.size)).collect();
+    assert_eq!(versions, [("v1", 10), ("v2", 99), ("v1", 10)]);
+    assert_eq!(files[1].error, None);
+
+    let again = claim(store).await;
+    let outcomes = [outcome(b, FileState::Loaded), outcome(c, FileState::Loaded)];
+    assert!(store.complete(job, &again.token, &outcomes).await.unwrap());
+    let done = store.job(job).await.unwrap().unwrap();
+    assert_eq!(done.rows_loaded, Some(270), "the sum is over all files of the job, whichever attempt loaded them");
+}
+
+pub async fn jobs_are_listed_by_status_and_feed(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let loans = jobs_of_one_file(store, FEED, &[("a", 0), ("b", 1)]).await;
+    let other = jobs_of_one_file(store, "other", &[("a", 2)]).await;
+    claim(store).await;
+    let ids = async |status, feed: Option<&str>| {
+        let filter = JobFilter { status, feed: feed.map(str::to_owned) };
+        store.jobs(&filter).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, None).await, [loans[0], loans[1], other[0]]);
+    assert_eq!(ids(None, Some("other")).await, [other[0]]);
+    assert_eq!(ids(Some(JobStatus::Processing), None).await, [loans[0]]);
+    assert_eq!(ids(Some(JobStatus::SentForEtl), Some(FEED)).await, [loans[1]]);
+}

@@ -1,0 +1,27 @@
+//! The meaning that all backends share, as plain async functions over the two traits. Each backend lists those it
+//! passes and hands each a fresh database that `migrate` has not seen.
+//!
+//! SQL in here reads back what was written; it is what every backend understands: unquoted lower-case names.
+
+pub mod jobs;
+pub mod ledger;
+pub mod rows;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+/// The first test day, plus seconds.
+pub fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600 + seconds, 0).unwrap()
+}
+
+/// A connection of the test's own. Integers are digits, floats their shortest text, bytes hex digits in upper case.
+#[async_trait]
+pub trait ReadBack: Sync {
+    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>>;
+}
+
+/// A row that a test expects.
+pub fn texts(values: &[&str]) -> Vec<Option<String>> {
+    values.iter().map(|value| Some((*value).to_owned())).collect()
+}
