@@ -46,7 +46,9 @@ pub async fn run(args: &ConfigArgs, global: &GlobalArgs) -> Result<Exit> {
         None => {
             let config = Context::load(global)?.config;
             for feed in &config.feeds {
-                engine::check_feed(feed).await.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
+                engine::check_feed(feed)
+                    .await
+                    .map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
             }
             config.effective_yaml()
         }

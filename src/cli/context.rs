@@ -79,7 +79,9 @@ impl Context {
                 self.config.metadata_database,
                 self.config.path.display()
             ))
-            .hint("a feed's name is permanent, because it is part of each file's identity: put it back into the config")),
+            .hint(
+                "a feed's name is permanent, because it is part of each file's identity: put it back into the config",
+            )),
         }
     }
 }

@@ -53,13 +53,13 @@ pub async fn run(args: &DemoArgs, global: &GlobalArgs, watcher: &Watcher) -> Res
     etl::etl(&EtlArgs { feed: None, workers: None, order: None }, &context, watcher).await?;
     let summary = watcher.finish();
     let loaded_job = job_to_look_at(&context).await?;
-    let ending =
-        Ending { program: &program(), dir: &args.dir, planned: &planned, summary: &summary, loaded_job };
+    let ending = Ending { program: &program(), dir: &args.dir, planned: &planned, summary: &summary, loaded_job };
     output::written(output::stdout().write_all(ending.render().as_bytes()))?;
     if ending.is_as_planned() {
         return Ok(Exit::Done);
     }
-    Err(Error::internal("the demo did not come to what was planned").hint("please report it, with all that was printed"))
+    Err(Error::internal("the demo did not come to what was planned")
+        .hint("please report it, with all that was printed"))
 }
 
 /// A loaded job, with rejects if there is one.

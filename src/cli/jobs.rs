@@ -9,8 +9,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Context, Exit, human};
 use super::output::{self, Format, Object, Table, Value, clipped, printable};
+use super::{Context, Exit, human};
 use crate::error::{Error, Result};
 use crate::job::{FileRecord, FileState, Job, JobFilter, JobId, JobStatus, JobStore, split_uri_list};
 use crate::warehouse::{Progress, Warehouse};

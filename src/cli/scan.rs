@@ -97,7 +97,9 @@ pub(super) fn render(report: &ScanReport) -> String {
     let ids: Vec<i64> = report.jobs.iter().filter_map(|job| job.id).collect();
     match (ids.first(), ids.last()) {
         (Some(first), Some(last)) if first == last => text.push_str(&format!(", job {first} formed")),
-        (Some(first), Some(last)) => text.push_str(&format!(", {} formed ({first} to {last})", human::counted(ids.len() as u64, "job"))),
+        (Some(first), Some(last)) => {
+            text.push_str(&format!(", {} formed ({first} to {last})", human::counted(ids.len() as u64, "job")))
+        }
         _ => {}
     }
     if report.waiting > 0 {

@@ -96,7 +96,9 @@ async fn files_by_uri<'a>(args: &SqlArgs, context: &'a Context, source: &Source)
     let feed = match (&args.feed, context.config.feeds.as_slice()) {
         (Some(name), _) => context.config.feed(name)?,
         (None, [only]) => only,
-        (None, _) => return Err(Error::config("the config has several feeds").hint("say by which to read: --feed FEED")),
+        (None, _) => {
+            return Err(Error::config("the config has several feeds").hint("say by which to read: --feed FEED"));
+        }
     };
     Ok((feed, files))
 }

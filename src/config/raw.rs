@@ -150,7 +150,7 @@ pub(super) struct RawEtl {
     /// A file fails when more than this part of its records are rejects, 0 to 1.
     #[schemars(range(min = 0, max = 1))]
     pub max_reject_ratio: f64,
-    /// A file fails when more than this part of a column's values do not convert, 0 to 1; ten values always may.
+    /// A file fails when more than this part of a column's values do not convert, 0 to 1; fewer than ten such values never fail a file.
     #[schemars(range(min = 0, max = 1))]
     pub max_invalid_ratio: f64,
 }

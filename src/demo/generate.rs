@@ -7,8 +7,8 @@ use std::path::Path;
 
 use async_compression::tokio::write::GzipEncoder;
 use chrono::{DateTime, Duration, NaiveDate, Utc};
-use rand::{RngExt, SeedableRng};
 use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 use tokio::io::AsyncWriteExt as _;
 
 use super::loan::{self, Flaw};

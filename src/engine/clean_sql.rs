@@ -86,8 +86,8 @@ fn value(column: &Column, t: &str) -> String {
         ColumnType::UInt16 => cast(t, "UInt16"),
         ColumnType::UInt32 => cast(t, "UInt32"),
         ColumnType::UInt64 => cast(t, "UInt64"),
-        ColumnType::Float => finite(&cast(t, "Float32"), f64::from(f32::MAX)),
-        ColumnType::Double => finite(&cast(t, "Float64"), f64::MAX),
+        ColumnType::Float => finite(&cast(t, "Float32"), "Float32", f64::from(f32::MAX)),
+        ColumnType::Double => finite(&cast(t, "Float64"), "Float64", f64::MAX),
         ColumnType::Decimal { precision, scale } => decimal(t, precision, scale),
         ColumnType::Bool => boolean(t),
         ColumnType::Date => date(t),
@@ -101,9 +101,11 @@ fn cast(t: &str, arrow_type: &str) -> String {
     format!("arrow_try_cast({t}, '{arrow_type}')")
 }
 
-/// NaN is above, so outside, every range: comparisons are by total order.
-fn finite(value: &str, max: f64) -> String {
-    format!("CASE WHEN {value} BETWEEN {:e} AND {max:e} THEN {value} END", -max)
+/// NaN is above, so outside, every range: comparisons are by total order. Adding zero makes -0.0 into 0.0, which is
+/// what some databases would store in silence.
+fn finite(value: &str, arrow_type: &str, max: f64) -> String {
+    let plus_zero = format!("{value} + arrow_cast(0.0, '{arrow_type}')");
+    format!("CASE WHEN {value} BETWEEN {:e} AND {max:e} THEN {plus_zero} END", -max)
 }
 
 /// The cast rounds digits beyond the scale away: the text has to be within it, or zeros.

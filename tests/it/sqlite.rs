@@ -93,6 +93,7 @@ conformance! { jobs with db:
     failing_keeps_what_was_loaded(db.jobs())
     an_old_token_changes_nothing(db.jobs())
     a_rescued_job_gets_a_new_token_and_the_old_is_dead(db.jobs())
+    the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(db.jobs())
     retry_takes_what_is_missing_under_its_new_version(db.jobs())
     jobs_are_listed_by_status_and_feed(db.jobs())
 }

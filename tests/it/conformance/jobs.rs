@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadline::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, JobDraft, JobFilter, JobId,
-    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, Planner, Registered, Replacement, Watermark,
+    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, Planner, Replacement, Watermark,
 };
 
 use super::at;
@@ -83,7 +83,7 @@ pub async fn migrating_again_changes_nothing(store: &dyn JobStore) {
 pub async fn before_set_up_everything_is_refused_with_a_hint(store: &dyn JobStore) {
     let error = store.jobs(&JobFilter::default()).await.unwrap_err();
     assert_eq!((error.exit_code(), error.hint_text()), (2, Some("run `loadline setup`")));
-    assert!(store.rescue().await.is_err());
+    assert!(store.rescue(&[]).await.is_err());
     assert_eq!(store.version().await.unwrap(), None);
 }
 
@@ -113,25 +113,25 @@ pub async fn registering_knows_files_by_key_and_version(store: &dyn JobStore) {
     let page = [listed("a.csv", "v1", 0), listed("b.csv", "v1", 1)];
     assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::New, Known::New]);
     let first = store.register(FEED, &page, at(9)).await.unwrap();
-    assert_eq!(first, Registered { found: 2, known: 0, quarantined: 0 });
+    assert_eq!(first, [Known::New; 2]);
 
     let page = [listed("a.csv", "v2", 50), listed("b.csv", "v1", 1), listed("c.csv", "v1", 2)];
     let expected = [Known::Changed, Known::Same, Known::New];
     assert_eq!(store.classify(FEED, &page).await.unwrap(), expected);
     assert_eq!(store.classify(FEED, &page).await.unwrap(), expected, "classify changed something");
     let again = store.register(FEED, &page, at(10)).await.unwrap();
-    assert_eq!(again, Registered { found: 1, known: 1, quarantined: 1 });
+    assert_eq!(again, expected);
     assert_eq!(store.quarantined(FEED).await.unwrap(), 1);
 
     // In quarantine a file stays, under whichever version it is listed, and is not counted again.
     assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::Same; 3]);
     let third = store.register(FEED, &[listed("a.csv", "v2", 50), listed("a.csv", "v1", 0)], at(11)).await.unwrap();
-    assert_eq!(third, Registered { found: 0, known: 2, quarantined: 0 });
+    assert_eq!(third, [Known::Same; 2]);
     assert_eq!(store.quarantined(FEED).await.unwrap(), 1);
 
     // The same key in another feed is another file.
     let other = store.register("other", &[listed("a.csv", "v2", 50)], at(12)).await.unwrap();
-    assert_eq!(other.found, 1);
+    assert_eq!(other, [Known::New]);
     let found = store.found(FEED, None, 10).await.unwrap();
     let keys: Vec<&str> = found.iter().map(|file| file.key.as_str()).collect();
     assert_eq!(keys, ["b.csv", "c.csv"]);
@@ -337,7 +337,7 @@ pub async fn failing_keeps_what_was_loaded(store: &dyn JobStore) {
     assert!(files[1].loaded_time.is_none());
 
     // FAILED under this very version stays; a new version goes into quarantine.
-    assert_eq!(store.register(FEED, &[listed("b", "v1", 0)], at(1)).await.unwrap().known, 1);
+    assert_eq!(store.register(FEED, &[listed("b", "v1", 0)], at(1)).await.unwrap(), [Known::Same]);
     assert_eq!(states(store, job).await[1], FileState::Failed);
 }
 
@@ -364,16 +364,28 @@ pub async fn a_rescued_job_gets_a_new_token_and_the_old_is_dead(store: &dyn JobS
     let no_lease = ClaimRequest { lease: Duration::ZERO, ..request(JobOrder::Oldest) };
     let frozen = store.claim(&no_lease).await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(store.rescue().await.unwrap(), 1);
-    assert_eq!(store.rescue().await.unwrap(), 0);
+    assert_eq!(store.rescue(&[]).await.unwrap(), 1);
+    assert_eq!(store.rescue(&[]).await.unwrap(), 0);
     assert!(!store.confirm(job, &frozen.token, LEASE).await.unwrap());
     let held = claim(store).await;
     assert_eq!((held.job.id, held.job.attempts), (job, 2));
     assert_ne!(held.token, frozen.token);
-    assert_eq!(store.rescue().await.unwrap(), 0, "a lease that runs was rescued");
+    assert_eq!(store.rescue(&[]).await.unwrap(), 0, "a lease that runs was rescued");
     assert!(!store.complete(job, &frozen.token, &[outcome(&frozen.files[0], FileState::Loaded)]).await.unwrap());
     assert!(!store.fail(job, &frozen.token, &[], "woke up").await.unwrap());
     assert_eq!((status(store, job).await, states(store, job).await), (JobStatus::Processing, vec![FileState::InJob]));
+}
+
+pub async fn the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a"]).await;
+    let frozen = claim(store).await;
+    let owner = frozen.job.lease_owner.clone().unwrap();
+    assert_eq!(store.owners().await.unwrap(), [owner.clone()]);
+    assert_eq!(store.rescue(&["somebody else".to_owned()]).await.unwrap(), 0);
+    assert_eq!(store.rescue(&[owner]).await.unwrap(), 1);
+    assert!(store.owners().await.unwrap().is_empty());
+    assert!(!store.confirm(job, &frozen.token, LEASE).await.unwrap());
 }
 
 // -- people --------------------------------------------------------------------------------------------------------
