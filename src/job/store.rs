@@ -42,7 +42,7 @@ pub struct ClaimRequest {
 pub struct Claim {
     pub job: Job,
     pub token: ClaimToken,
-    /// All files of the job, by modified time, then key; those not IN_JOB are there for the picture only.
+    /// All files of the job, by key; those not IN_JOB are there for the picture only.
     pub files: Vec<FileRecord>,
 }
 
@@ -136,7 +136,7 @@ pub trait JobStore: Send + Sync {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
 
-    /// The files of a job, by modified time, then key.
+    /// The files of a job, by key.
     async fn files_of(&self, job: JobId) -> Result<Vec<FileRecord>>;
 
     /// How many files of the feed are in QUARANTINED.

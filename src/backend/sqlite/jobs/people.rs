@@ -45,7 +45,7 @@ pub(super) fn job(c: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
 }
 
 pub(super) fn files_of(c: &Connection, job: JobId) -> Result<Vec<FileRecord>, Fault> {
-    let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ?1 ORDER BY modified_time, key", rows::FILE_COLUMNS);
+    let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ?1 ORDER BY key", rows::FILE_COLUMNS);
     c.prepare_cached(&sql)?.query_and_then([job], rows::file)?.collect()
 }
 
