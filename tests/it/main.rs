@@ -1,5 +1,6 @@
 //! The one integration-test binary: every further one would link DataFusion again.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+mod arrivals;
 mod conformance;
 mod sqlite;
