@@ -12,6 +12,8 @@ pub enum Event {
         feed: String,
         keys: u64,
     },
+    /// The feed's listing has ended, and jobs are formed.
+    ListingEnded { feed: String },
     JobStarted {
         job: JobId,
         feed: String,

@@ -80,10 +80,13 @@ impl Scan<'_> {
     pub async fn run(&self) -> Result<ScanReport> {
         let watermark = self.store.watermark(&self.feed.name).await?;
         let listing = self.listing(watermark);
+        let from = listing.start_at.map_or_else(|| "the start".to_owned(), |at| self.feed.layout.folder(at));
+        tracing::info!(feed = self.feed.name, from, "listing");
         let mut report =
             ScanReport { feed: self.feed.name.clone(), full: listing.start_at.is_none(), ..Default::default() };
         let mut unregistered = Vec::new();
         let listed = self.list(&listing, &mut report, &mut unregistered).await;
+        (self.observer)(Event::ListingEnded { feed: self.feed.name.clone() });
         if self.request.dry_run {
             listed?;
             self.plan_only(unregistered, &mut report).await?;
@@ -212,6 +215,7 @@ impl Scan<'_> {
         match self.store.form_job(draft).await? {
             None => Ok(false),
             Some(id) => {
+                tracing::info!(job = id, files = draft.files.len(), bytes = draft.total_size_in_bytes, "job formed");
                 report.jobs.push(formed(Some(id), draft));
                 Ok(true)
             }

@@ -116,6 +116,7 @@ impl Shared {
     fn see(&self, event: Event) {
         match event {
             Event::Listed { feed, keys } => self.listed(feed, keys),
+            Event::ListingEnded { feed } => self.listing_ended(&feed),
             Event::JobStarted { job, feed, files, bytes } => self.started(job, &feed, files, bytes),
             Event::Advanced { job, bytes, rows } => self.advanced(job, bytes, rows),
             Event::JobEnded(end) => self.ended(&end),
@@ -136,15 +137,18 @@ impl Shared {
         listing.set_message(message);
     }
 
+    fn listing_ended(&self, feed: &str) {
+        if let Some(listing) = self.state().listings.remove(feed) {
+            listing.finish_and_clear();
+            self.bars.remove(&listing);
+        }
+    }
+
     fn started(&self, job: JobId, feed: &str, files: usize, bytes: u64) {
         if self.form != Form::Bars {
             return;
         }
         let mut state = self.state();
-        // Loading begins when listing has ended.
-        for (_, listing) in state.listings.drain() {
-            listing.finish_and_clear();
-        }
         let bar = self.bars.add(ProgressBar::new(bytes).with_style(style(JOB_BAR)));
         let feed = clipped(feed, FEED_LENGTH_MAX);
         bar.set_prefix(format!("job {job} ({feed}, {})", human::counted(files as u64, "file")));

@@ -110,7 +110,7 @@ fn refuse_newer(context: &Context, database: (&str, &crate::config::Database), f
 
 fn created(context: &Context, what: &str, ran: &[String]) {
     if !ran.is_empty() {
-        report::note(&context.global, &format!("{what}: {}", ran.join(", ")));
+        report::note(&context.global, &format!("{what}: ran migrations {}", ran.join(", ")));
     }
 }
 

@@ -55,6 +55,9 @@ impl FileLoader {
     /// Data where the file can't be loaded, Unavailable where it may be later; rows of earlier segments then stand in
     /// the table, and the caller walks back or leaves them to the next claim.
     pub async fn load(&self, mut progress: Progress) -> Result<Loaded> {
+        if progress.records_done > 0 {
+            tracing::info!(job = self.job, key = self.file.key, record = progress.records_done + 1, "going on at record");
+        }
         let mut reported = 0;
         for _ in 0..=MOVES_MAX {
             match self.load_from(progress, &mut reported).await? {
@@ -126,6 +129,8 @@ impl FileLoader {
         }
         segment.reject(&encoded.rejects).await?;
         segment.commit(&encoded.progress).await?;
+        let (rows, rejects) = (encoded.row_count, encoded.rejects.len());
+        tracing::debug!(job = self.job, key = self.file.key, from, to = data.to, rows, rejects, "segment committed");
         Ok(Committed::Yes(encoded.progress.clone()))
     }
 

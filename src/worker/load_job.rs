@@ -61,6 +61,8 @@ impl<'a> JobLoader<'a> {
 
     pub async fn run(self) -> Result<JobEnd> {
         let files: Vec<FileRecord> = self.files_in(FileState::InJob).cloned().collect();
+        let (job, attempt) = (self.claim.job.id, self.claim.job.attempts);
+        tracing::info!(job, feed = self.feed.name, files = files.len(), attempt, "claimed");
         (self.etl.observer)(Event::JobStarted {
             job: self.claim.job.id,
             feed: self.feed.name.clone(),
@@ -210,6 +212,7 @@ impl<'a> JobLoader<'a> {
         let plan_hash = self.feed.plan_hash();
         for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
             let fence = Fence { file: end.taken.file, epoch: end.taken.epoch, plan_hash: plan_hash.clone() };
+            tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
             if !self.etl.warehouse.walk_back(&fence, &self.table).await? {
                 return Ok(Outcome::Lost);
             }
@@ -263,6 +266,7 @@ async fn load_file(loader: FileLoader, taken: Taken) -> Ended {
         Standing::Ready if taken.progress.complete => return Ended::Complete(taken.progress),
         Standing::Ready => Ok(Some(taken.progress)),
         Standing::OtherPlan => {
+            tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema: walking back");
             let walked = loader.warehouse.walk_back(&loader.fence, &loader.table).await;
             walked.map(|held| held.then(Progress::default))
         }
