@@ -13,7 +13,9 @@ pub enum Event {
         keys: u64,
     },
     /// The feed's listing has ended, and jobs are formed.
-    ListingEnded { feed: String },
+    ListingEnded {
+        feed: String,
+    },
     JobStarted {
         job: JobId,
         feed: String,

@@ -56,7 +56,12 @@ impl FileLoader {
     /// the table, and the caller walks back or leaves them to the next claim.
     pub async fn load(&self, mut progress: Progress) -> Result<Loaded> {
         if progress.records_done > 0 {
-            tracing::info!(job = self.job, key = self.file.key, record = progress.records_done + 1, "going on at record");
+            tracing::info!(
+                job = self.job,
+                key = self.file.key,
+                record = progress.records_done + 1,
+                "going on at record"
+            );
         }
         let mut reported = 0;
         for _ in 0..=MOVES_MAX {

@@ -19,6 +19,8 @@ use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken};
 
 /// Files of one job that are read side by side.
 const FILES_AT_ONCE: usize = 2;
+/// How often files are taken back from stale workers.
+const TAKES_MAX: usize = 5;
 /// Longest `failure_msg`, in characters.
 const FAILURE_MSG_MAX: usize = 4000;
 
@@ -75,7 +77,7 @@ impl<'a> JobLoader<'a> {
         let (outcome, ends) = match self.load(&files).await {
             Ok(None) => (Outcome::Lost, Vec::new()),
             Ok(Some(ends)) => (self.conclude(&ends).await?, ends),
-            Err(error) => (self.conclude_error(&files, error).await?, Vec::new()),
+            Err(error) => (self.give_back(error).await?, Vec::new()),
         };
         drop(heartbeat);
         Ok(self.end(outcome, &files, &ends))
@@ -91,40 +93,69 @@ impl<'a> JobLoader<'a> {
     }
 
     /// Take, confirm, load. `None`: the claim is lost.
+    ///
+    /// A stale worker may still take the files once more after this one; while the claim holds, they are taken back.
     async fn load(&self, files: &[FileRecord]) -> Result<Option<Vec<FileEnd>>> {
-        let plan_hash = self.feed.plan_hash();
+        for _ in 0..TAKES_MAX {
+            let taken = self.take(files).await?;
+            if !self.confirm().await? {
+                return Ok(None);
+            }
+            let ends = self.load_taken(files, taken).await;
+            let superseded = ends.iter().any(|end| matches!(end.ended, Ended::Lost));
+            if !superseded {
+                return Ok(Some(ends));
+            }
+            if !self.confirm().await? {
+                return Ok(None);
+            }
+        }
+        Err(Error::unavailable("other workers keep taking the files of this job"))
+    }
+
+    async fn take(&self, files: &[FileRecord]) -> Result<Vec<Taken>> {
         let keys: Vec<LedgerKey> = files
             .iter()
             .map(|file| LedgerKey { key: file.key.clone(), version: file.version.clone(), hour: file.hour })
             .collect();
-        let taken = self.etl.warehouse.take(&self.feed.name, self.claim.job.id, &plan_hash, &keys).await?;
-        if !self.confirm().await? {
-            return Ok(None);
-        }
+        self.etl.warehouse.take(&self.feed.name, self.claim.job.id, &self.feed.plan_hash(), &keys).await
+    }
+
+    /// Loads the files side by side, each to its own end.
+    async fn load_taken(&self, files: &[FileRecord], taken: Vec<Taken>) -> Vec<FileEnd> {
         let refs: Vec<FileRef> = files
             .iter()
             .map(|file| FileRef { key: file.key.clone(), version: file.version.clone(), size: file.size })
             .collect();
-        let plan = Arc::new(LoadPlan::new(&self.etl.source, self.feed, &refs).await?);
+        let plan = match LoadPlan::new(&self.etl.source, self.feed, &refs).await {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return self.unplanned(files, taken, &error),
+        };
         let given_up = self.claim.job.attempts > self.etl.settings.max_attempts;
-        let loads = files.iter().cloned().zip(taken).enumerate().map(|(index, (file, taken))| {
-            let fence = Fence { file: taken.file, epoch: taken.epoch, plan_hash: plan_hash.clone() };
-            let loader = self.file_loader(index, file, fence, plan.clone());
-            async move {
-                let (file, walker) = (loader.file.clone(), taken.clone());
-                let ended = if given_up && !taken.progress.complete {
-                    Ok(Ended::Error(Error::data("not loaded: the job's attempts are spent")))
-                } else {
-                    tokio::spawn(load_file(loader, taken)).await
-                };
-                let ended =
-                    ended.unwrap_or_else(|error| Ended::Error(Error::internal("the load broke down").caused_by(error)));
-                FileEnd { file, taken: walker, ended }
-            }
-        });
-        // Not a lazy map: each future borrows nothing of the iterator.
-        let loads: Vec<_> = loads.collect();
-        Ok(Some(stream::iter(loads).buffered(FILES_AT_ONCE).collect().await))
+        let mut loads = Vec::with_capacity(files.len());
+        for (index, (file, taken)) in files.iter().zip(taken).enumerate() {
+            let loader = self.file_loader(index, file.clone(), self.fence(&taken), plan.clone());
+            let file = file.clone();
+            loads.push(async move {
+                let loaded = tokio::spawn(load_file(loader, taken.clone(), given_up)).await;
+                let broken = |error| Ended::Error(Error::internal("the load broke down").caused_by(error));
+                FileEnd { file, taken, ended: loaded.unwrap_or_else(broken) }
+            });
+        }
+        stream::iter(loads).buffered(FILES_AT_ONCE).collect().await
+    }
+
+    /// No file can be loaded because the cleaning can't be planned; complete ones are complete all the same.
+    fn unplanned(&self, files: &[FileRecord], taken: Vec<Taken>, error: &Error) -> Vec<FileEnd> {
+        let end = |(file, taken): (&FileRecord, Taken)| {
+            let ended = settled(&taken).unwrap_or_else(|| Ended::Error(error.duplicate()));
+            FileEnd { file: file.clone(), taken, ended }
+        };
+        files.iter().zip(taken).map(end).collect()
+    }
+
+    fn fence(&self, taken: &Taken) -> Fence {
+        Fence { file: taken.file, epoch: taken.epoch, plan_hash: self.feed.plan_hash() }
     }
 
     fn file_loader(&self, index: usize, file: FileRecord, fence: Fence, plan: Arc<LoadPlan>) -> FileLoader {
@@ -173,24 +204,10 @@ impl<'a> JobLoader<'a> {
         self.fail(ends).await
     }
 
-    /// The job could not be begun at all.
-    async fn conclude_error(&self, files: &[FileRecord], error: Error) -> Result<Outcome> {
-        if error.is_retryable() && self.attempts_left() {
-            return self.postpone(&error.chain()).await;
-        }
-        let message = capped(error.chain());
-        let outcomes: Vec<FileOutcome> = files
-            .iter()
-            .map(|file| FileOutcome {
-                id: file.id,
-                state: FileState::Failed,
-                rows_loaded: None,
-                rows_rejected: None,
-                error: Some(message.clone()),
-            })
-            .collect();
-        let held = self.etl.store.fail(self.claim.job.id, &self.claim.token, &outcomes, &message).await?;
-        Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
+    /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue.
+    async fn give_back(&self, error: Error) -> Result<Outcome> {
+        let outcome = self.postpone(&error.chain()).await?;
+        if error.is_retryable() { Ok(outcome) } else { Err(error) }
     }
 
     fn attempts_left(&self) -> bool {
@@ -209,11 +226,9 @@ impl<'a> JobLoader<'a> {
         if !self.confirm().await? {
             return Ok(Outcome::Lost);
         }
-        let plan_hash = self.feed.plan_hash();
         for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
-            let fence = Fence { file: end.taken.file, epoch: end.taken.epoch, plan_hash: plan_hash.clone() };
             tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
-            if !self.etl.warehouse.walk_back(&fence, &self.table).await? {
+            if !self.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table).await? {
                 return Ok(Outcome::Lost);
             }
         }
@@ -257,25 +272,34 @@ impl<'a> JobLoader<'a> {
     }
 }
 
-/// Loads one taken file from where it stands.
-async fn load_file(loader: FileLoader, taken: Taken) -> Ended {
-    let begun = match taken.standing {
+/// What needs no load: a complete file, and one whose rows are of another version.
+fn settled(taken: &Taken) -> Option<Ended> {
+    match taken.standing {
         Standing::OtherVersion => {
-            return Ended::Quarantined("rows of another version of this file are in the table".to_owned());
+            Some(Ended::Quarantined("rows of another version of this file are in the table".to_owned()))
         }
-        Standing::Ready if taken.progress.complete => return Ended::Complete(taken.progress),
-        Standing::Ready => Ok(Some(taken.progress)),
-        Standing::OtherPlan => {
-            tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema: walking back");
-            let walked = loader.warehouse.walk_back(&loader.fence, &loader.table).await;
-            walked.map(|held| held.then(Progress::default))
+        Standing::Ready if taken.progress.complete => Some(Ended::Complete(taken.progress.clone())),
+        Standing::Ready | Standing::OtherPlan => None,
+    }
+}
+
+/// Loads one taken file from where it stands.
+async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
+    if let Some(ended) = settled(&taken) {
+        return ended;
+    }
+    if given_up {
+        return Ended::Error(Error::data("not loaded: the job's attempts are spent"));
+    }
+    let mut progress = taken.progress;
+    if taken.standing == Standing::OtherPlan {
+        tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema: walking back");
+        match loader.warehouse.walk_back(&loader.fence, &loader.table).await {
+            Ok(true) => progress = Progress::default(),
+            Ok(false) => return Ended::Lost,
+            Err(error) => return Ended::Error(error),
         }
-    };
-    let progress = match begun {
-        Ok(Some(progress)) => progress,
-        Ok(None) => return Ended::Lost,
-        Err(error) => return Ended::Error(error),
-    };
+    }
     match loader.load(progress).await {
         Ok(Loaded::Complete(progress)) => Ended::Complete(progress),
         Ok(Loaded::Lost) => Ended::Lost,

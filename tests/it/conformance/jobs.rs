@@ -381,7 +381,7 @@ pub async fn the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(store: &dy
     let job = job_of(store, &["a"]).await;
     let frozen = claim(store).await;
     let owner = frozen.job.lease_owner.clone().unwrap();
-    assert_eq!(store.owners().await.unwrap(), [owner.clone()]);
+    assert_eq!(store.owners().await.unwrap(), std::slice::from_ref(&owner));
     assert_eq!(store.rescue(&["somebody else".to_owned()]).await.unwrap(), 0);
     assert_eq!(store.rescue(&[owner]).await.unwrap(), 1);
     assert!(store.owners().await.unwrap().is_empty());
