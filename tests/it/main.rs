@@ -4,3 +4,4 @@
 mod arrivals;
 mod conformance;
 mod sqlite;
+mod worker;
