@@ -18,6 +18,8 @@ use crate::source::{Classified, Ignored, Listing, Source};
 
 /// Keys looked at, and files planned, at a time: what bounds the memory.
 const PAGE: usize = 1000;
+/// How many quarantined keys a report names.
+const KEYS_NAMED: usize = 10;
 /// How often planning begins anew because another scanner took files of a draft.
 const PLANNING_ATTEMPTS: usize = 10;
 
@@ -48,6 +50,8 @@ pub struct ScanReport {
     pub known: u64,
     /// Known keys with another version, put into quarantine by this scan.
     pub quarantined: u64,
+    /// The first [`KEYS_NAMED`] of them.
+    pub quarantined_keys: Vec<String>,
     pub ignored: BTreeMap<Ignored, u64>,
     pub jobs: Vec<FormedJob>,
     /// Files that wait for a fuller job.
@@ -157,7 +161,12 @@ impl Scan<'_> {
         for (file, known) in files.into_iter().zip(known) {
             match known {
                 Known::Same => report.known += 1,
-                Known::Changed => report.quarantined += 1,
+                Known::Changed => {
+                    report.quarantined += 1;
+                    if report.quarantined_keys.len() < KEYS_NAMED {
+                        report.quarantined_keys.push(file.key);
+                    }
+                }
                 Known::New => {
                     report.new += 1;
                     report.new_bytes += file.size;

@@ -159,7 +159,10 @@ impl JobStore for FakeStore {
     async fn fail(&self, _: JobId, _: &ClaimToken, _: &[FileOutcome], _: &str) -> Result<bool> {
         unasked()
     }
-    async fn quarantined(&self, _: &str) -> Result<u64> {
+    async fn quarantined(&self) -> Result<Vec<FileRecord>> {
+        unasked()
+    }
+    async fn release(&self, _: &[Replacement]) -> Result<u64> {
         unasked()
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::job::{FileRecord, FileState, JobFilter, JobId, JobStatus, JobStore, Replacement};
 use crate::source::{self, Source};
 
-/// Send failed jobs for ETL again
+/// Send failed jobs for ETL again, or release files from quarantine
 ///
 /// Repair the cause first: the schema file, or the file itself at the source (a replaced
 /// file is taken in its new version). The next `loadline etl` then loads what is missing of
@@ -21,12 +21,16 @@ use crate::source::{self, Source};
 #[command(verbatim_doc_comment)]
 pub struct RetryArgs {
     /// Ids of failed jobs, as `loadline jobs --status FAILED` lists them
-    #[arg(value_name = "ID", required_unless_present = "failed", conflicts_with = "failed")]
+    #[arg(value_name = "ID", required_unless_present_any = ["failed", "quarantined"], conflicts_with = "failed")]
     pub ids: Vec<JobId>,
 
     /// All failed jobs
     #[arg(long)]
     pub failed: bool,
+
+    /// Files that were quarantined before any job took them: they are found again as they are now
+    #[arg(long, conflicts_with_all = ["ids", "failed"])]
+    pub quarantined: bool,
 }
 
 /// A job that waits for a worker again.
@@ -45,6 +49,14 @@ impl fmt::Display for Retried {
 
 pub async fn run(args: &RetryArgs, context: &Context) -> Result<Exit> {
     let (store, source) = (context.job_store().await?, context.source()?);
+    if args.quarantined {
+        let mut files = store.quarantined().await?;
+        files.retain(|file| file.job_id.is_none() && file.loaded_time.is_none());
+        let released = store.release(&versions(&source, &files).await?).await?;
+        let files = human::counted(released, "file");
+        report::note(&context.global, &format!("{files} released; the next scan puts them into jobs"));
+        return Ok(Exit::Done);
+    }
     let retried = send_back(args, store.as_ref(), async |files| versions(&source, files).await).await?;
     for job in &retried {
         report::note(&context.global, &job.to_string());

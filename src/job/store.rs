@@ -139,6 +139,10 @@ pub trait JobStore: Send + Sync {
     /// The files of a job, by key.
     async fn files_of(&self, job: JobId) -> Result<Vec<FileRecord>>;
 
-    /// How many files of the feed are in QUARANTINED.
-    async fn quarantined(&self, feed: &str) -> Result<u64>;
+    /// The files in QUARANTINED, by feed and key.
+    async fn quarantined(&self) -> Result<Vec<FileRecord>>;
+
+    /// Makes files that are QUARANTINED, were never loaded and are in no job FOUND again, under the given versions;
+    /// returns how many.
+    async fn release(&self, replacements: &[Replacement]) -> Result<u64>;
 }

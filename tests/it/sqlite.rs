@@ -94,6 +94,7 @@ conformance! { jobs with db:
     an_old_token_changes_nothing(db.jobs())
     a_rescued_job_gets_a_new_token_and_the_old_is_dead(db.jobs())
     the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(db.jobs())
+    a_quarantined_file_of_no_job_can_be_released(db.jobs())
     retry_takes_what_is_missing_under_its_new_version(db.jobs())
     jobs_are_listed_by_status_and_feed(db.jobs())
 }

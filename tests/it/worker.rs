@@ -24,7 +24,8 @@ struct Bench {
     source: Source,
 }
 
-const SCHEMA: &str = "columns:\n  - {name: id, type: int64, required: true, on_invalid: reject}\n  - {name: v, type: int8}\n";
+const SCHEMA: &str =
+    "columns:\n  - {name: id, type: int64, required: true, on_invalid: reject}\n  - {name: v, type: int8}\n";
 
 impl Bench {
     async fn new(files: &[(&str, &str)]) -> Self {
@@ -143,7 +144,9 @@ async fn a_worker_that_lost_its_claim_changes_nothing_more() {
         Event::Advanced { .. } if seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 => {
             // The lease is given to another worker, which takes the file as well.
             let metadata = Connection::open(&path).unwrap();
-            metadata.execute("UPDATE scanner_jobs SET claim_token = 'another' WHERE status = 'PROCESSING'", []).unwrap();
+            metadata
+                .execute("UPDATE scanner_jobs SET claim_token = 'another' WHERE status = 'PROCESSING'", [])
+                .unwrap();
             let bench = disturbed.clone();
             let take = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -121,13 +121,13 @@ pub async fn registering_knows_files_by_key_and_version(store: &dyn JobStore) {
     assert_eq!(store.classify(FEED, &page).await.unwrap(), expected, "classify changed something");
     let again = store.register(FEED, &page, at(10)).await.unwrap();
     assert_eq!(again, expected);
-    assert_eq!(store.quarantined(FEED).await.unwrap(), 1);
+    assert_eq!(store.quarantined().await.unwrap().len(), 1);
 
     // In quarantine a file stays, under whichever version it is listed, and is not counted again.
     assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::Same; 3]);
     let third = store.register(FEED, &[listed("a.csv", "v2", 50), listed("a.csv", "v1", 0)], at(11)).await.unwrap();
     assert_eq!(third, [Known::Same; 2]);
-    assert_eq!(store.quarantined(FEED).await.unwrap(), 1);
+    assert_eq!(store.quarantined().await.unwrap().len(), 1);
 
     // The same key in another feed is another file.
     let other = store.register("other", &[listed("a.csv", "v2", 50)], at(12)).await.unwrap();
@@ -388,6 +388,20 @@ pub async fn the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(store: &dy
     assert!(!store.confirm(job, &frozen.token, LEASE).await.unwrap());
 }
 
+/// Found, and rewritten before a job took it.
+pub async fn a_quarantined_file_of_no_job_can_be_released(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    store.register(FEED, &[listed("a", "v1", 0), listed("b", "v1", 0)], at(1)).await.unwrap();
+    store.register(FEED, &[listed("a", "v2", 5)], at(2)).await.unwrap();
+    let quarantined = store.quarantined().await.unwrap();
+    assert_eq!(quarantined.iter().map(|file| file.key.as_str()).collect::<Vec<_>>(), ["a"]);
+    let now = Replacement { id: quarantined[0].id, version: "v3".to_owned(), size: 7, modified: at(6) };
+    let other = Replacement { id: now.id + 1, ..now.clone() };
+    assert_eq!(store.release(&[now, other]).await.unwrap(), 1, "a file that was not in quarantine was released");
+    assert_eq!(store.register(FEED, &[listed("a", "v3", 6)], at(7)).await.unwrap(), [Known::Same]);
+    assert_eq!(store.found(FEED, None, 9).await.unwrap().len(), 2);
+}
+
 // -- people --------------------------------------------------------------------------------------------------------
 
 pub async fn retry_takes_what_is_missing_under_its_new_version(store: &dyn JobStore) {
@@ -400,7 +414,7 @@ pub async fn retry_takes_what_is_missing_under_its_new_version(store: &dyn JobSt
     assert!(store.fail(job, &held.token, &outcomes, "b and c").await.unwrap());
     // Seen by a scan meanwhile: a was loaded and stays in quarantine, b never was and may be retried.
     store.register(FEED, &[listed("a", "v2", 1), listed("b", "v2", 1)], at(1)).await.unwrap();
-    assert_eq!(store.quarantined(FEED).await.unwrap(), 2);
+    assert_eq!(store.quarantined().await.unwrap().len(), 2);
 
     let replaced = |id| Replacement { id, version: "v2".to_owned(), size: 99, modified: at(1) };
     assert!(store.retry(job, &[replaced(a.id), replaced(b.id)]).await.unwrap());

@@ -136,8 +136,12 @@ impl JobStore for SqliteJobStore {
         self.database.read(move |c| people::files_of(c, job)).await
     }
 
-    async fn quarantined(&self, feed: &str) -> Result<u64> {
-        let feed = feed.to_owned();
-        self.database.read(move |c| people::quarantined(c, &feed)).await
+    async fn quarantined(&self) -> Result<Vec<FileRecord>> {
+        self.database.read(people::quarantined).await
+    }
+
+    async fn release(&self, replacements: &[Replacement]) -> Result<u64> {
+        let replacements = replacements.to_vec();
+        self.database.write(move |c| people::release(c, &replacements)).await
     }
 }

@@ -49,7 +49,21 @@ pub(super) fn files_of(c: &Connection, job: JobId) -> Result<Vec<FileRecord>, Fa
     c.prepare_cached(&sql)?.query_and_then([job], rows::file)?.collect()
 }
 
-pub(super) fn quarantined(c: &Connection, feed: &str) -> Result<u64, Fault> {
-    let sql = "SELECT count(*) FROM scanner_files WHERE feed = ?1 AND state = 'QUARANTINED'";
-    Ok(c.query_row(sql, [feed], |row| row.get(0).map(|Count(count)| count))?)
+pub(super) fn quarantined(c: &Connection) -> Result<Vec<FileRecord>, Fault> {
+    let columns = rows::FILE_COLUMNS;
+    let sql = format!("SELECT {columns} FROM scanner_files WHERE state = 'QUARANTINED' ORDER BY feed, key");
+    c.prepare_cached(&sql)?.query_and_then([], rows::file)?.collect()
+}
+
+pub(super) fn release(c: &Connection, replacements: &[Replacement]) -> Result<u64, Fault> {
+    let now = time_text(clock::now());
+    let mut release = c.prepare_cached(
+        "UPDATE scanner_files SET state = 'FOUND', version = ?2, size_in_bytes = ?3, modified_time = ?4, error = NULL, \
+         updated_time = ?5 WHERE id = ?1 AND state = 'QUARANTINED' AND job_id IS NULL AND loaded_time IS NULL",
+    )?;
+    let mut released = 0;
+    for Replacement { id, version, size, modified } in replacements {
+        released += release.execute(params![id, version, Count(*size), time_text(*modified), now])?;
+    }
+    Ok(released as u64)
 }
