@@ -3,5 +3,7 @@
 
 mod arrivals;
 mod conformance;
+mod e2e;
+mod rooms;
 mod sqlite;
 mod worker;

@@ -1,0 +1,65 @@
+//! kill -9 at any moment, of scans and of loads: afterwards a clean run makes everything whole.
+
+use std::time::{Duration, Instant};
+
+use super::project::{Db, Project, Seeded, hour, kill};
+
+const ROUNDS: u64 = 20;
+const FILES: u64 = 6;
+const RECORDS: u64 = 200;
+/// At least so many of the kills must have hit a running process, or this test has shown nothing.
+const HITS_MIN: usize = 8;
+
+#[test]
+fn scans_and_loads_killed_at_random_moments_lose_and_double_nothing() {
+    let seed = std::env::var("LOADLINE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101);
+    println!("LOADLINE_TEST_SEED={seed}");
+    let mut random = Seeded(seed);
+    let project = Project::events("scanner: {max_job_files: 2}");
+    write_round(&project, 0);
+    let commands = ["scan", "etl"].map(|command| (command, took(&project, command)));
+    let mut hits = 0;
+    for round in 1..=ROUNDS {
+        write_round(&project, round);
+        for (command, longest) in commands {
+            let moment = Duration::from_micros(random.below(longest.as_micros() as u64));
+            let child = project.start(&[command]);
+            std::thread::sleep(moment);
+            let hit = kill(child);
+            println!("round {round}: {command} killed after {moment:?}, running: {hit}");
+            hits += usize::from(hit);
+        }
+    }
+    assert!(hits >= HITS_MIN, "only {hits} kills hit a running process");
+    project.scan_and_load();
+    assert_all_once(&project);
+}
+
+/// Writes the files of a round, with ids of its own.
+fn write_round(project: &Project, round: u64) {
+    for file in 0..FILES {
+        let number = round * FILES + file;
+        project
+            .write_events(&format!("{}/events.csv", hour(number as usize)), number * RECORDS..(number + 1) * RECORDS);
+    }
+}
+
+fn took(project: &Project, command: &str) -> Duration {
+    let begun = Instant::now();
+    project.run(&[command]).ok();
+    begun.elapsed()
+}
+
+fn assert_all_once(project: &Project) {
+    let all = (ROUNDS + 1) * FILES * RECORDS;
+    let sql = "SELECT count(*), count(DISTINCT id), min(id), max(id), sum(amount) FROM events";
+    let sum = 10 * (all - 1) * all / 2;
+    assert_eq!(project.row(Db::Reporting, sql), format!("{all}|{all}|0|{}|{sum}", all - 1));
+    let sql = "SELECT count(*), sum(complete), sum(rows) FROM loadline_files";
+    let files = (ROUNDS + 1) * FILES;
+    assert_eq!(project.row(Db::Reporting, sql), format!("{files}|{files}|{all}"));
+    assert!(project.statuses().iter().all(|status| status == "LOADED"), "{:?}", project.statuses());
+    let sql = "SELECT count(*), count(DISTINCT job_id) FROM scanner_files WHERE state = 'LOADED'";
+    let jobs = project.statuses().len();
+    assert_eq!(project.row(Db::Metadata, sql), format!("{files}|{jobs}"));
+}

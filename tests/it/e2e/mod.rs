@@ -1,0 +1,19 @@
+//! The binary as people run it, against folders and databases of its own: what reaches the tables, what is said, and
+//! which exit code a script sees.
+//!
+//! Tests low in the crate hold the parts; these hold that they are wired to what the contract promises.
+
+mod concurrency;
+mod demo;
+mod exit_codes;
+mod file_errors;
+mod kills;
+mod long_files;
+mod lost_metadata;
+mod output;
+mod project;
+mod real_files;
+mod rejects;
+mod scanning;
+mod setup;
+mod sql;

@@ -1,0 +1,346 @@
+//! A project in a temporary folder: incoming/, config.yaml, schemas/ and two SQLite files, and the binary run in it.
+//!
+//! Invariant: files get modified times in the past, one second apart in the order in which they are written, so that
+//! nothing waits for a clock and jobs come out the same in every run.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+/// How long a condition is waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Feed `events`: an id that must be there, a number, a text.
+pub const EVENTS_SCHEMA: &str = "\
+columns:
+  - {name: id, type: int64, required: true, on_invalid: reject}
+  - {name: amount, type: int64}
+  - {name: note, type: text}
+";
+
+/// The same with a key of its own.
+pub const KEYED_EVENTS_SCHEMA: &str = "\
+primary_key: [id]
+columns:
+  - {name: id, type: int64, required: true, on_invalid: reject}
+  - {name: amount, type: int64}
+  - {name: note, type: text}
+";
+
+pub const EVENTS_HEADER: &str = "id,amount,note\n";
+
+/// Which of the two databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Db {
+    Metadata,
+    Reporting,
+}
+
+pub struct Project {
+    folder: TempDir,
+    feed: String,
+    written: Cell<u64>,
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    pub line: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Project {
+    /// A project with one feed of that name and schema, not set up yet. `settings` ends the config.
+    pub fn new(feed: &str, schema: &str, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Self { folder, feed: feed.to_owned(), written: Cell::new(0) };
+        fs::create_dir(project.path("incoming")).unwrap();
+        fs::create_dir(project.path("schemas")).unwrap();
+        fs::write(project.path(&format!("schemas/{feed}.yaml")), schema).unwrap();
+        project.configure(settings);
+        project
+    }
+
+    /// Feed `events`, set up.
+    pub fn events(settings: &str) -> Self {
+        Self::set_up("events", EVENTS_SCHEMA, settings)
+    }
+
+    pub fn set_up(feed: &str, schema: &str, settings: &str) -> Self {
+        let project = Self::new(feed, schema, settings);
+        project.run(&["setup"]).ok();
+        project
+    }
+
+    /// Writes the config anew.
+    pub fn configure(&self, settings: &str) {
+        let config = format!(
+            "source: {{url: \"file:incoming\"}}\n\
+             metadata_database: {{url: \"sqlite:metadata.db\"}}\n\
+             reporting_database: {{url: \"sqlite:reporting.db\"}}\n\
+             feeds:\n  - name: {}\n{settings}\n",
+            self.feed
+        );
+        fs::write(self.path("config.yaml"), config).unwrap();
+    }
+
+    /// A path below the project's folder.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    pub fn incoming(&self, key: &str) -> PathBuf {
+        self.path("incoming").join(key)
+    }
+
+    /// Writes a file of the source, a second after the one before it.
+    pub fn write(&self, key: &str, bytes: impl AsRef<[u8]>) {
+        let second = self.written.get();
+        self.written.set(second + 1);
+        self.write_at(key, bytes, second);
+    }
+
+    /// Writes a file of the source whose modified time is so many seconds after a fixed time.
+    pub fn write_at(&self, key: &str, bytes: impl AsRef<[u8]>, second: u64) {
+        let path = self.incoming(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Replaced as a whole, so that a scan at the same time never sees half of it.
+        let partial = path.with_file_name(".partial");
+        fs::write(&partial, bytes).unwrap();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_600);
+        File::options().write(true).open(&partial).unwrap().set_modified(start + Duration::from_secs(second)).unwrap();
+        fs::rename(&partial, &path).unwrap();
+    }
+
+    /// Writes a file of events with these ids; the amount of each is ten times its id.
+    pub fn write_events(&self, key: &str, ids: impl IntoIterator<Item = u64>) {
+        self.write(key, events(ids));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.finish(arguments, self.start(arguments))
+    }
+
+    /// Starts a command.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// Waits for the end of a command that was started.
+    pub fn finish(&self, arguments: &[&str], child: Child) -> Ran {
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            line: format!("loadline {}", arguments.join(" ")),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn scan(&self) -> Ran {
+        self.run(&["scan"])
+    }
+
+    pub fn etl(&self) -> Ran {
+        self.run(&["etl"])
+    }
+
+    pub fn scan_and_load(&self) {
+        self.scan().ok();
+        self.etl().ok();
+    }
+
+    pub fn db_path(&self, db: Db) -> PathBuf {
+        self.path(match db {
+            Db::Metadata => "metadata.db",
+            Db::Reporting => "reporting.db",
+        })
+    }
+
+    /// Every row of the query, each value as text.
+    pub fn rows(&self, db: Db, sql: &str) -> Vec<Vec<String>> {
+        rows_of(&self.db_path(db), sql)
+    }
+
+    /// The values of the first row, joined by `|`.
+    pub fn row(&self, db: Db, sql: &str) -> String {
+        self.rows(db, sql).first().map(|row| row.join("|")).unwrap_or_default()
+    }
+
+    /// Changes a database behind the program's back.
+    pub fn tamper(&self, db: Db, sql: &str) {
+        let connection = Connection::open(self.db_path(db)).unwrap();
+        connection.busy_timeout(Duration::from_secs(30)).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
+    /// Every row of every table of both databases, but for when the source was last listed, which every scan notes.
+    pub fn dump(&self) -> Vec<String> {
+        let mut dump = Vec::new();
+        for db in [Db::Metadata, Db::Reporting] {
+            let tables = self.rows(db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+            for table in tables.iter().map(|row| row[0].as_str()) {
+                let columns = if table == "scanner_feeds" { "feed, recorded_time" } else { "*" };
+                let rows = self.rows(db, &format!("SELECT {columns} FROM \"{table}\""));
+                let mut rows: Vec<String> =
+                    rows.iter().map(|row| format!("{db:?} {table}: {}", row.join("|"))).collect();
+                rows.sort();
+                dump.extend(rows);
+            }
+        }
+        dump
+    }
+
+    /// Statuses of the jobs, in the order of their ids, the row of setup left out.
+    pub fn statuses(&self) -> Vec<String> {
+        let sql = "SELECT status FROM scanner_jobs WHERE status <> 'NONE' ORDER BY id";
+        self.rows(Db::Metadata, sql).into_iter().map(|mut row| row.remove(0)).collect()
+    }
+
+    /// Writes every row that is put into, changed in or taken out of the feed's table from now on into `witness`.
+    pub fn watch_table(&self) {
+        let feed = &self.feed;
+        self.tamper(
+            Db::Reporting,
+            &format!(
+                "CREATE TABLE witness (what TEXT, file INTEGER, record INTEGER);
+                 CREATE TRIGGER watch_insert AFTER INSERT ON {feed} BEGIN
+                     INSERT INTO witness VALUES ('insert', NEW._file, NEW._record); END;
+                 CREATE TRIGGER watch_update AFTER UPDATE ON {feed} BEGIN
+                     INSERT INTO witness VALUES ('update', NEW._file, NEW._record); END;
+                 CREATE TRIGGER watch_delete AFTER DELETE ON {feed} BEGIN
+                     INSERT INTO witness VALUES ('delete', OLD._file, OLD._record); END;"
+            ),
+        );
+    }
+}
+
+impl Ran {
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Holds all of these texts on stderr.
+    pub fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "`{text}` is not said: {self}");
+        }
+        self
+    }
+
+    pub fn is_silent(self) -> Self {
+        assert!(self.stdout.is_empty() && self.stderr.is_empty(), "{self}");
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} -> {:?}\n--- stdout\n{}\n--- stderr\n{}", self.line, self.code, self.stdout, self.stderr)
+    }
+}
+
+/// A file of events with these ids; the amount of each is ten times its id.
+pub fn events(ids: impl IntoIterator<Item = u64>) -> String {
+    let mut text = EVENTS_HEADER.to_owned();
+    for id in ids {
+        text.push_str(&format!("{id},{},n{id}\n", id * 10));
+    }
+    text
+}
+
+/// The folder of an hour, counted from 2026-01-01T00.
+pub fn hour(number: usize) -> String {
+    format!("2026/01/{:02}/{:02}", 1 + number / 24, number % 24)
+}
+
+pub fn rows_of(path: &Path, sql: &str) -> Vec<Vec<String>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| (0..width).map(|i| row.get_ref(i).map(text)).collect();
+    statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(value) => value.to_string(),
+        ValueRef::Real(value) => format!("{value:?}"),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// Waits until it holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Kills it as a power cut would. True where it was still running.
+pub fn kill(mut child: Child) -> bool {
+    let was_running = child.try_wait().unwrap().is_none();
+    if was_running {
+        child.kill().unwrap();
+    }
+    let mut said = String::new();
+    if let Some(stderr) = &mut child.stderr {
+        stderr.read_to_string(&mut said).unwrap();
+    }
+    child.wait().unwrap();
+    was_running
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use tokio::io::AsyncWriteExt;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut encoder = async_compression::tokio::write::GzipEncoder::new(Vec::new());
+        encoder.write_all(bytes).await.unwrap();
+        encoder.shutdown().await.unwrap();
+        encoder.into_inner()
+    })
+}
+
+/// SplitMix64: numbers that look random and are the same for a seed.
+pub struct Seeded(pub u64);
+
+impl Seeded {
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end.max(1)
+    }
+}
