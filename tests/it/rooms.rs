@@ -40,7 +40,8 @@ fn sources() -> Vec<Source> {
 
 /// Test modules stand at the end of a file, behind everything else.
 fn without_comments_and_tests(text: &str) -> String {
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let starts = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"];
+    let end = starts.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
     let lines = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }

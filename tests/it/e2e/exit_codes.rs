@@ -16,12 +16,7 @@ fn with_a_file() -> Project {
 fn a_wrong_config_is_2() {
     let project = Project::new("events", EVENTS_SCHEMA, "scanner: {max_job_file: 3}");
     for command in ["config", "setup", "scan", "etl", "jobs"] {
-        project.run(&[command]).exits(2).says(&[
-            "config.yaml",
-            "line 6",
-            "max_job_file",
-            "did you mean `max_job_files`?",
-        ]);
+        project.run(&[command]).exits(2).says(&["config.yaml:6:11: ", "max_job_file", "did you mean `max_job_files`?"]);
     }
     let ran = project.run(&["-c", "elsewhere.yaml", "scan"]).exits(2).says(&["elsewhere.yaml", "hint: "]);
     assert!(ran.stdout.is_empty(), "{ran}");
@@ -31,7 +26,7 @@ fn a_wrong_config_is_2() {
     fs::remove_file(project.path("schemas/events.yaml")).unwrap();
     project.run(&["config"]).exits(2).says(&["schemas/events.yaml"]);
     fs::write(project.path("schemas/events.yaml"), EVENTS_SCHEMA.replace("int64}", "int46}")).unwrap();
-    project.run(&["config"]).exits(2).says(&["schemas/events.yaml", "line 3", "int46", "int64"]);
+    project.run(&["config"]).exits(2).says(&["schemas/events.yaml:3:", "int46", "int64"]);
 }
 
 #[test]
@@ -43,7 +38,7 @@ fn a_wrong_command_line_is_2() {
     }
     project.run(&["scan", "--feed", "event"]).exits(2).says(&["event", "events"]);
     project.scan().ok();
-    project.run(&["retry", "1"]).exits(2).says(&["SENT_FOR_ETL"]);
+    project.run(&["retry", &project.job(1)]).exits(2).says(&["SENT_FOR_ETL"]);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn fails_and_recovers(fault: &Fault, siblings: usize) {
     project.watch_table();
     let repaired = events(IDS).into_bytes();
     project.write(&key, if fault.file.ends_with(".gz") { gzip(&repaired) } else { repaired });
-    project.run(&["retry", "1"]).ok();
+    project.run(&["retry", &project.job(1)]).ok();
     project.etl().ok();
     assert_recovered(&project, fault, siblings, &rows);
 }
@@ -127,7 +127,7 @@ fn assert_failed(project: &Project, fault: &Fault, key: &str, siblings: usize) {
     assert_eq!(job["status"], "FAILED", "{name}");
     let message = job["failure_msg"].as_str().unwrap();
     assert!(message.contains(key) && fault.says.iter().all(|part| message.contains(part)), "{name}: {message}");
-    let job = project.run(&["jobs", "1", "-o", "json"]).ok().json();
+    let job = project.run(&["jobs", &project.job(1), "-o", "json"]).ok().json();
     let files = job["scanner_files"].as_array().unwrap();
     let states: Vec<&str> = files.iter().map(|file| file["state"].as_str().unwrap()).collect();
     assert_eq!((states[0], &states[1..]), ("FAILED", vec!["LOADED"; siblings].as_slice()), "{name}");

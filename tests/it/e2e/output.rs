@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::project::{Db, EVENTS_HEADER, Project, hour};
 
-/// Job 1 LOADED with a reject, job 2 FAILED, job 3 waiting.
+/// The first job LOADED with a reject, the second FAILED, the third waiting.
 fn three_jobs() -> Project {
     let project = Project::events("scanner: {max_job_files: 1}");
     project.write(
@@ -58,15 +58,15 @@ fn tables_tell_the_same_to_people() {
         assert!(overview.contains(part), "{part}: {overview}");
     }
     assert!(!overview.contains("NONE"), "{overview}");
-    let failed = project.run(&["jobs", "2"]).ok().stdout;
-    for part in ["FAILED", &hour(1), "wrong header", "loadline retry 2"] {
+    let failed = project.run(&["jobs", &project.job(2)]).ok().stdout;
+    for part in ["FAILED", &hour(1), "wrong header", &format!("loadline retry {}", project.job(2))] {
         assert!(failed.contains(part), "{part}: {failed}");
     }
-    let loaded = project.run(&["jobs", "1"]).ok().stdout;
+    let loaded = project.run(&["jobs", &project.job(1)]).ok().stdout;
     for part in ["LOADED", "Why records were rejected", "amount"] {
         assert!(loaded.contains(part), "{part}: {loaded}");
     }
-    let job = project.run(&["jobs", "1", "-o", "json"]).ok().json();
+    let job = project.run(&["jobs", &project.job(1), "-o", "json"]).ok().json();
     assert_eq!(job["invalid_values"]["amount"], 1);
     assert_eq!(job["scanner_files"][0]["records"], 3);
 }
@@ -85,5 +85,5 @@ fn rejects_as_json_and_csv_hold_the_raw_text() {
     assert_eq!(records.len(), 1);
     assert!(records[0].iter().any(|cell| cell == raw), "{csv}");
     assert!(project.run(&["rejects"]).ok().stdout.contains("int64"));
-    assert_eq!(project.run(&["rejects", "--job", "2", "-o", "json"]).ok().json(), serde_json::json!([]));
+    assert_eq!(project.run(&["rejects", "--job", &project.job(2), "-o", "json"]).ok().json(), serde_json::json!([]));
 }

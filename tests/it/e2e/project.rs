@@ -129,7 +129,8 @@ impl Project {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
+        command.env_remove("CARGO").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -206,6 +207,12 @@ impl Project {
             }
         }
         dump
+    }
+
+    /// Id of the job that was formed as the `number`th, from 1; the row of setup has an id too.
+    pub fn job(&self, number: usize) -> String {
+        let sql = "SELECT id FROM scanner_jobs WHERE status <> 'NONE' ORDER BY id";
+        self.rows(Db::Metadata, sql)[number - 1][0].clone()
     }
 
     /// Statuses of the jobs, in the order of their ids, the row of setup left out.

@@ -68,7 +68,7 @@ fn rejects_keep_their_places_and_the_file_is_loaded() {
 
     let counts = "SELECT rows, rejects, records_done, complete FROM loadline_files";
     assert_eq!(project.row(Db::Reporting, counts), "4|4|8|1");
-    let job = project.run(&["jobs", "1", "-o", "json"]).ok().json();
+    let job = project.run(&["jobs", &project.job(1), "-o", "json"]).ok().json();
     assert_eq!((job["rows_loaded"].as_u64(), job["rows_rejected"].as_u64()), (Some(4), Some(4)));
     assert_eq!(job["scanner_files"][0]["records"], 8);
     assert_eq!(job["reject_reasons"].as_array().unwrap().len(), 4, "{job}");
@@ -76,7 +76,7 @@ fn rejects_keep_their_places_and_the_file_is_loaded() {
 }
 
 fn assert_places(project: &Project, script: &Script, key: &str) {
-    let rejects = project.run(&["rejects", "--job", "1", "-o", "json"]).ok().json();
+    let rejects = project.run(&["rejects", "--job", &project.job(1), "-o", "json"]).ok().json();
     let rejects = rejects.as_array().unwrap();
     assert_eq!(rejects.len(), script.rejects.len());
     for (reject, (record, line, offset, reason, raw)) in rejects.iter().zip(&script.rejects) {

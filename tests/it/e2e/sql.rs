@@ -16,18 +16,18 @@ fn project() -> Project {
 fn source_is_the_text_and_clean_is_what_would_be_loaded() {
     let project = project();
     let source = "SELECT id, amount, note, _record, _line FROM source WHERE _uri LIKE '%a.csv' ORDER BY _record";
-    let ran = project.run(&["sql", "--job", "1", "-o", "csv", source]).ok();
+    let ran = project.run(&["sql", "--job", &project.job(1), "-o", "csv", source]).ok();
     assert_eq!(
         ran.stdout.replace("\r\n", "\n"),
         "id,amount,note,_record,_line\n1,10,\"x,y\",1,2\n2,many,,2,3\nthree,30,z,3,4\n"
     );
     let clean = "SELECT count(*) AS n, sum(amount) AS s, count(amount) AS present FROM clean WHERE _reject IS NULL";
-    let rows = project.run(&["sql", "--job", "1", "-o", "json", clean]).ok().json();
+    let rows = project.run(&["sql", "--job", &project.job(1), "-o", "json", clean]).ok().json();
     assert_eq!(rows, serde_json::json!([{"n": 4, "s": 100, "present": 3}]));
     let rejects = "SELECT _record, _reject FROM clean WHERE _reject IS NOT NULL";
-    let rows = project.run(&["sql", "--job", "1", "-o", "json", rejects]).ok().json();
+    let rows = project.run(&["sql", "--job", &project.job(1), "-o", "json", rejects]).ok().json();
     assert_eq!((rows.as_array().unwrap().len(), rows[0]["_record"].as_u64()), (1, Some(3)));
-    let table = project.run(&["sql", "--job", "1", "SELECT count(*) AS records FROM source"]).ok().stdout;
+    let table = project.run(&["sql", "--job", &project.job(1), "SELECT count(*) AS records FROM source"]).ok().stdout;
     assert!(table.contains("records") && table.contains('5'), "{table}");
     project.etl().ok();
     assert_eq!(project.row(Db::Reporting, "SELECT count(*), sum(amount), count(amount) FROM events"), "4|100|3");
@@ -84,7 +84,7 @@ fn what_writes_or_reaches_elsewhere_is_2() {
         "SELEC 1".to_owned(),
         String::new(),
     ] {
-        let ran = project.run(&["sql", "--job", "1", &query]);
+        let ran = project.run(&["sql", "--job", &project.job(1), &query]);
         assert!(ran.code == Some(2) && ran.stderr.starts_with("error:"), "{ran}");
         assert!(!ran.stdout.contains("hidden"), "{ran}");
     }
@@ -98,5 +98,8 @@ fn a_bad_file_is_named() {
     let key = format!("{}/bad.csv", hour(3));
     project.write(&key, format!("{EVENTS_HEADER}1,1,\"open\n"));
     project.scan().ok();
-    project.run(&["sql", "--job", "2", "SELECT count(*) FROM source"]).exits(3).says(&[&key, "unterminated quote"]);
+    project
+        .run(&["sql", "--job", &project.job(2), "SELECT count(*) FROM source"])
+        .exits(3)
+        .says(&[&key, "unterminated quote"]);
 }
