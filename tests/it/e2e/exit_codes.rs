@@ -45,8 +45,8 @@ fn a_wrong_command_line_is_2() {
 fn global_flags_stand_before_or_after_the_command() {
     let project = with_a_file();
     fs::rename(project.path("config.yaml"), project.path("other.yaml")).unwrap();
-    project.run(&["-c", "other.yaml", "-q", "scan"]).ok().is_silent();
-    project.run(&["etl", "--config", "other.yaml", "-q"]).ok().is_silent();
+    project.run(&["-c", "other.yaml", "-q", "scan"]).ok().in_silence();
+    project.run(&["etl", "--config", "other.yaml", "-q"]).ok().in_silence();
     assert_eq!(project.statuses(), ["LOADED"]);
 }
 
@@ -145,7 +145,7 @@ fn a_failed_job_is_3_in_its_run_and_0_in_the_next() {
     project.write(&format!("{}/bad.csv", hour(1)), "id\n1\n");
     project.scan().ok();
     project.etl().exits(3).says(&["bad.csv"]);
-    project.etl().ok().is_silent();
+    project.etl().ok().in_silence();
 }
 
 #[test]

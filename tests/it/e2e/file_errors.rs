@@ -28,7 +28,7 @@ fn remove(project: &Project, key: &str) {
 
 /// Twenty records, half of which are of the first kind.
 fn half_and_half(bad: impl Fn(u64) -> String) -> Vec<u8> {
-    let record = |id: u64| if id % 2 == 0 { bad(id) } else { format!("{id},{id},n\n") };
+    let record = |id: u64| if id.is_multiple_of(2) { bad(id) } else { format!("{id},{id},n\n") };
     let records: String = (0..20).map(record).collect();
     format!("{EVENTS_HEADER}{records}").into_bytes()
 }

@@ -58,6 +58,22 @@ fn a_load_killed_after_its_second_segment_goes_on_at_the_record_behind_it() {
 }
 
 #[test]
+fn a_file_half_loaded_when_the_metadata_is_lost_is_finished_and_not_begun_anew() {
+    let project = Project::set_up("long", SCHEMA, "");
+    project.write(KEY, long_file(150_000));
+    project.scan().ok();
+    kill_after(&project, 100_000);
+    project.lose_metadata();
+    project.watch_table();
+    project.run(&["setup"]).ok();
+    project.scan_and_load();
+    let sql = "SELECT min(what), max(what), count(*), min(record) FROM witness";
+    assert_eq!(project.row(Db::Reporting, sql), "insert|insert|50000|100001");
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM long"), "150000|150000");
+    assert_eq!(project.statuses(), ["LOADED"]);
+}
+
+#[test]
 fn a_schema_changed_half_way_loads_the_whole_file_under_the_new_one() {
     let project = Project::set_up("long", SCHEMA, "");
     project.write(KEY, long_file(150_000));

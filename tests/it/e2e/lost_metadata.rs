@@ -10,11 +10,7 @@ fn a_deleted_metadata_database_doubles_nothing() {
     }
     project.scan_and_load();
     let rows = project.rows(Db::Reporting, "SELECT * FROM events");
-    for name in ["metadata.db", "metadata.db-wal", "metadata.db-shm"] {
-        if let Err(error) = std::fs::remove_file(project.path(name)) {
-            assert!(name != "metadata.db", "{error}");
-        }
-    }
+    project.lose_metadata();
     project.watch_table();
     project.write_events(&format!("{}/events.csv", hour(5)), [5]);
     project.run(&["setup"]).ok();

@@ -6,12 +6,14 @@
 mod concurrency;
 mod demo;
 mod exit_codes;
+mod feeds;
 mod file_errors;
 mod kills;
 mod long_files;
 mod lost_metadata;
 mod output;
 mod project;
+mod quarantine;
 mod real_files;
 mod rejects;
 mod scanning;

@@ -192,6 +192,16 @@ impl Project {
         connection.execute_batch(sql).unwrap();
     }
 
+    /// Deletes the metadata database.
+    pub fn lose_metadata(&self) {
+        fs::remove_file(self.path("metadata.db")).unwrap();
+        for beside in ["metadata.db-wal", "metadata.db-shm"].map(|name| self.path(name)) {
+            if beside.exists() {
+                fs::remove_file(beside).unwrap();
+            }
+        }
+    }
+
     /// Every row of every table of both databases, but for when the source was last listed, which every scan notes.
     pub fn dump(&self) -> Vec<String> {
         let mut dump = Vec::new();
@@ -257,7 +267,7 @@ impl Ran {
         self
     }
 
-    pub fn is_silent(self) -> Self {
+    pub fn in_silence(self) -> Self {
         assert!(self.stdout.is_empty() && self.stderr.is_empty(), "{self}");
         self
     }

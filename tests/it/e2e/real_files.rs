@@ -113,15 +113,15 @@ fn the_training_file_comes_to_its_sums_and_nothing_changes_afterwards() {
     assert_eq!(project.statuses(), vec!["LOADED"; files.div_ceil(7)]);
 
     let before = project.dump();
-    project.scan().ok().is_silent();
-    project.etl().ok().is_silent();
+    project.scan().ok().in_silence();
+    project.etl().ok().in_silence();
     assert!(project.dump() == before, "a second scan and etl changed something");
 
     fs::rename(project.path("incoming"), project.path("elsewhere")).unwrap();
     let config = fs::read_to_string(project.path("config.yaml")).unwrap();
     fs::write(project.path("config.yaml"), config.replace("file:incoming", "file:elsewhere")).unwrap();
-    project.scan().ok().is_silent();
-    project.etl().ok().is_silent();
+    project.scan().ok().in_silence();
+    project.etl().ok().in_silence();
     assert!(project.dump() == before, "moving the folder changed something");
 
     assert_source_counts(&project);

@@ -57,7 +57,7 @@ fn a_changed_file_goes_into_quarantine_and_is_not_loaded() {
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM events"), "2");
     assert_eq!(project.row(Db::Metadata, "SELECT state FROM scanner_files"), "QUARANTINED");
     assert_eq!(project.statuses(), ["LOADED"]);
-    project.scan().ok().is_silent();
+    project.scan().ok().in_silence();
 }
 
 #[test]
