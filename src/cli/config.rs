@@ -4,9 +4,8 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Exit, GlobalArgs, output};
+use super::{Context, Exit, GlobalArgs, output, setup};
 use crate::config::{config_json_schema, schema_file_json_schema};
-use crate::engine;
 use crate::error::Result;
 
 /// Check the config and the schema files, and print the config as it takes effect
@@ -45,11 +44,7 @@ pub async fn run(args: &ConfigArgs, global: &GlobalArgs) -> Result<Exit> {
         Some(SchemaOf::Feed) => schema_file_json_schema(),
         None => {
             let config = Context::load(global)?.config;
-            for feed in &config.feeds {
-                engine::check_feed(feed)
-                    .await
-                    .map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
-            }
+            setup::check_schemas(&config).await?;
             config.effective_yaml()
         }
     };

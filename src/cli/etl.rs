@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Exit, Watcher, report};
+use super::{Context, Exit, Watcher, report, setup};
 use crate::backend;
 use crate::error::Result;
 use crate::job::JobOrder;
@@ -72,10 +72,16 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
 pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result<EtlReport> {
     let config = &context.config;
     let metadata = config.metadata_database.clone();
+    let (store, warehouse) = (context.job_store().await?, context.warehouse().await?);
+    // What is wrong with the set-up must not be put down to the jobs.
+    setup::check_schemas(config).await?;
+    for feed in &config.feeds {
+        setup::check_table(feed, warehouse.as_ref()).await?;
+    }
     let etl = Etl {
-        store: context.job_store().await?,
+        store,
         store_factory: Arc::new(move || backend::open_job_store(&metadata)),
-        warehouse: context.warehouse().await?,
+        warehouse,
         source: context.source()?,
         feeds: config.feeds.clone(),
         settings: EtlSettings {

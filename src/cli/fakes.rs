@@ -14,7 +14,7 @@ use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft, JobFilter, JobId,
     JobStatus, JobStore, Known, ListedFile, Replacement, Watermark,
 };
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Warehouse};
+use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, Warehouse};
 
 pub fn args(line: &str) -> Command {
     Cli::try_parse_from(line.split_whitespace()).unwrap().command
@@ -213,7 +213,7 @@ impl Warehouse for FakeWarehouse {
     fn expected_columns(&self, _: &TableSpec) -> Vec<(String, String)> {
         Vec::new()
     }
-    async fn take(&self, _: &str, _: JobId, _: &str, _: &[LedgerKey]) -> Result<Vec<Taken>> {
+    async fn take(&self, _: &Taker, _: &[LedgerKey]) -> Result<Vec<Taken>> {
         unasked()
     }
     async fn begin(&self, _: &Fence, _: u64) -> Result<Begun> {

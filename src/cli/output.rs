@@ -209,7 +209,9 @@ impl<'a> Printer<'a> {
 
 fn table_cell(value: &Value) -> Cell {
     let text = if *value == Value::Null { Cow::Borrowed("NULL") } else { value.text() };
-    let cell = Cell::new(printable(&text));
+    // A cell may have lines, as a plan of EXPLAIN has.
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    let cell = Cell::new(lines.join("\n"));
     if value.is_number() { cell.set_alignment(CellAlignment::Right) } else { cell }
 }
 

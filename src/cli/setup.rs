@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Context, Exit, output, report};
 use crate::backend;
+use crate::config::{Config, Database};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -30,10 +31,7 @@ pub struct SetupArgs {
 }
 
 pub async fn run(args: &SetupArgs, context: &Context) -> Result<Exit> {
-    for feed in &context.config.feeds {
-        let checked = engine::check_feed(feed).await;
-        checked.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
-    }
+    check_schemas(&context.config).await?;
     if args.print {
         print_ddl(context)?;
     } else if args.check {
@@ -42,6 +40,15 @@ pub async fn run(args: &SetupArgs, context: &Context) -> Result<Exit> {
         set_up(context).await?;
     }
     Ok(Exit::Done)
+}
+
+/// The cleaning of every feed can be planned.
+pub(super) async fn check_schemas(config: &Config) -> Result<()> {
+    for feed in &config.feeds {
+        let checked = engine::check_feed(feed).await;
+        checked.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?;
+    }
+    Ok(())
 }
 
 /// The DDL of everything, in the order in which setup runs it.
@@ -104,7 +111,7 @@ async fn set_up(context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn refuse_newer(context: &Context, database: (&str, &crate::config::Database), found: u32, known: u32) -> Result<()> {
+fn refuse_newer(context: &Context, database: (&str, &Database), found: u32, known: u32) -> Result<()> {
     if found > known { context.check_version(database, Some(found), known) } else { Ok(()) }
 }
 
@@ -115,7 +122,7 @@ fn created(context: &Context, what: &str, ran: &[String]) {
 }
 
 /// The table's columns are those of the schema file, or the difference is an error. Tables are never altered.
-async fn check_table(feed: &Feed, warehouse: &dyn Warehouse) -> Result<()> {
+pub(super) async fn check_table(feed: &Feed, warehouse: &dyn Warehouse) -> Result<()> {
     let table = TableSpec::of(feed);
     let expected = warehouse.expected_columns(&table);
     let Some(found) = warehouse.columns(&table.name).await? else {

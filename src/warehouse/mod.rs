@@ -32,7 +32,17 @@ use crate::job::JobId;
 /// `loadline_files.file`, and `_file` in the feed's table.
 pub type FileNumber = i64;
 
-/// What a worker brings to a take.
+/// For whom, where to and under which plan files are taken.
+#[derive(Debug, Clone)]
+pub struct Taker {
+    pub feed: String,
+    pub job: JobId,
+    /// The table that takes the rows.
+    pub table: String,
+    pub plan_hash: String,
+}
+
+/// A file as a worker brings it to a take.
 #[derive(Debug, Clone)]
 pub struct LedgerKey {
     pub key: String,
@@ -170,14 +180,14 @@ pub trait Warehouse: Send + Sync {
     fn expected_columns(&self, table: &TableSpec) -> Vec<(String, String)>;
 
     /// Makes the missing ledger rows, counts the epoch of every file up in one transaction, and says where each
-    /// stands, in the order of `files`. Where nothing of a file is done, this plan and version become its own.
-    async fn take(&self, feed: &str, job: JobId, plan_hash: &str, files: &[LedgerKey]) -> Result<Vec<Taken>>;
+    /// stands, in the order of `files`. Where nothing of a file is done, this table, plan and version become its own.
+    async fn take(&self, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>>;
 
     /// Opens a segment if the ledger row bears the fence's epoch and plan and stands at `from`.
     async fn begin(&self, fence: &Fence, from: u64) -> Result<Begun>;
 
-    /// Takes every row and reject of the file out again, a segment a transaction, and leaves it at record 0 under the
-    /// fence's plan. `false`: another take has superseded this one. Killed in between, the next take says
+    /// Takes every row and reject of the file out of the table that the ledger names, a segment a transaction, and
+    /// leaves it at record 0 under the fence's plan, for `table`. `false`: another take has superseded this one. Killed in between, the next take says
     /// [`Standing::OtherPlan`].
     async fn walk_back(&self, fence: &Fence, table: &TableSpec) -> Result<bool>;
 

@@ -15,7 +15,7 @@ use crate::feed::Feed;
 use crate::job::{Claim, FileOutcome, FileRecord, FileState, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 use crate::source::FileRef;
-use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken};
+use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker};
 
 /// Files of one job that are read side by side.
 const FILES_AT_ONCE: usize = 2;
@@ -118,7 +118,13 @@ impl<'a> JobLoader<'a> {
             .iter()
             .map(|file| LedgerKey { key: file.key.clone(), version: file.version.clone(), hour: file.hour })
             .collect();
-        self.etl.warehouse.take(&self.feed.name, self.claim.job.id, &self.feed.plan_hash(), &keys).await
+        let taker = Taker {
+            feed: self.feed.name.clone(),
+            job: self.claim.job.id,
+            table: self.table.name.clone(),
+            plan_hash: self.feed.plan_hash(),
+        };
+        self.etl.warehouse.take(&taker, &keys).await
     }
 
     /// Loads the files side by side, each to its own end.

@@ -118,6 +118,7 @@ conformance! { ledger with db:
     a_duplicate_key_names_its_record(db.warehouse(), db)
     after_an_error_a_segment_cannot_commit(db.warehouse(), db)
     a_walk_back_leaves_nothing_but_the_plan(db.warehouse(), db)
+    a_walk_back_takes_rows_out_of_the_table_they_are_in(db.warehouse(), db)
 }
 
 conformance! { rows with db:

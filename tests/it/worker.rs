@@ -11,7 +11,7 @@ use loadline::job::{ClaimRequest, FileState, JobFilter, JobOrder, JobStatus, Job
 use loadline::progress::{Event, Observer, Outcome};
 use loadline::scanner::{Scan, ScanRequest};
 use loadline::source::Source;
-use loadline::warehouse::{LedgerKey, Standing, TableSpec, Warehouse};
+use loadline::warehouse::{LedgerKey, Standing, TableSpec, Taker, Warehouse};
 use loadline::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
 use rusqlite::Connection;
 
@@ -98,7 +98,9 @@ impl Bench {
         let feed = &self.config.feeds[0];
         let head = loadline::source::head(&self.source, key).await.unwrap().unwrap();
         let key = LedgerKey { key: key.to_owned(), version: head.version, hour: head.modified };
-        self.warehouse.take(&feed.name, 99, &feed.plan_hash(), &[key]).await.unwrap()[0].standing
+        let (name, table) = (feed.name.clone(), feed.table.clone());
+        let taker = Taker { feed: name, job: 99, table, plan_hash: feed.plan_hash() };
+        self.warehouse.take(&taker, &[key]).await.unwrap()[0].standing
     }
 }
 

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::table::quote;
+use super::table::{self, quote};
 use super::value::{Count, key_hash, time_text};
 use crate::clock;
 use crate::error::Error;
-use crate::job::JobId;
-use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken};
+use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker};
 
 /// Most records that one transaction of a walk back takes out.
 const WALK_BACK_RECORDS_MAX: u64 = 100_000;
@@ -42,47 +41,36 @@ pub(super) fn invalid_json(progress: &Progress) -> Result<String, Fault> {
     Ok(json.map_err(|error| Error::internal("writing counts as JSON").caused_by(error))?)
 }
 
-pub(super) fn take(
-    c: &Connection,
-    feed: &str,
-    job: JobId,
-    plan_hash: &str,
-    files: &[LedgerKey],
-) -> Result<Vec<Taken>, Fault> {
+pub(super) fn take(c: &Connection, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>, Fault> {
+    let Taker { feed, job, table, plan_hash } = taker;
     // Sorted by hash, each key once: all takers go the same way, whichever database this is.
     let by_hash: BTreeMap<[u8; 32], &LedgerKey> = files.iter().map(|file| (key_hash(&file.key), file)).collect();
     let now = time_text(clock::now());
     let mut insert = c.prepare_cached(
         "INSERT INTO loadline_files \
-         (feed, key, key_hash, version, hour, job, epoch, plan_hash, created_time, updated_time) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?8) ON CONFLICT (feed, key_hash) DO NOTHING",
+         (feed, key, key_hash, version, hour, job, epoch, target_table, plan_hash, created_time, updated_time) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?9) ON CONFLICT (feed, key_hash) DO NOTHING",
     )?;
     let mut taken = BTreeMap::new();
     for (hash, file) in by_hash {
         let hour = time_text(file.hour);
-        insert.execute(params![feed, file.key.as_bytes(), hash, file.version, hour, job, plan_hash, now])?;
-        taken.insert(hash, take_one(c, feed, job, plan_hash, &hash, file)?);
+        insert.execute(params![feed, file.key.as_bytes(), hash, file.version, hour, job, table, plan_hash, now])?;
+        taken.insert(hash, take_one(c, taker, &hash, file)?);
     }
     let vanished = || Error::internal("a file vanished while it was taken");
     files.iter().map(|file| Ok(taken.get(&key_hash(&file.key)).cloned().ok_or_else(vanished)?)).collect()
 }
 
-fn take_one(
-    c: &Connection,
-    feed: &str,
-    job: JobId,
-    plan_hash: &str,
-    hash: &[u8; 32],
-    file: &LedgerKey,
-) -> Result<Taken, Fault> {
+fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) -> Result<Taken, Fault> {
     let sql = format!(
-        "SELECT file, epoch, version, plan_hash, {PROGRESS_COLUMNS} FROM loadline_files WHERE feed = ?1 AND key_hash = ?2"
+        "SELECT file, epoch, version, target_table, plan_hash, {PROGRESS_COLUMNS} FROM loadline_files WHERE feed = ?1 AND key_hash = ?2"
     );
     let mut select = c.prepare_cached(&sql)?;
-    let mut rows = select.query(params![feed, hash])?;
+    let mut rows = select.query(params![taker.feed, hash])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let (number, epoch) = (row.get("file")?, row.get::<_, i64>("epoch")? + 1);
     let (version, plan): (String, String) = (row.get("version")?, row.get("plan_hash")?);
+    let table: String = row.get("target_table")?;
     let progress = progress(row)?;
 
     let nothing_done = progress.records_done == 0 && !progress.complete;
@@ -91,16 +79,18 @@ fn take_one(
         _ if nothing_done => Standing::Ready,
         _ if walking_back => Standing::OtherPlan,
         _ if version != file.version => Standing::OtherVersion,
-        _ if progress.complete || plan == plan_hash => Standing::Ready,
+        _ if progress.complete || plan == taker.plan_hash => Standing::Ready,
         _ => Standing::OtherPlan,
     };
     // What a walk back still has to take out is of no version any more: the walk ends before a segment begins.
     let adopted_version = if nothing_done || walking_back { &file.version } else { &version };
-    let adopted_plan = if nothing_done { plan_hash } else { &plan };
+    let (adopted_table, adopted_plan) = if nothing_done { (&taker.table, &taker.plan_hash) } else { (&table, &plan) };
     let mut update = c.prepare_cached(
-        "UPDATE loadline_files SET epoch = ?2, job = ?3, version = ?4, plan_hash = ?5, updated_time = ?6 WHERE file = ?1",
+        "UPDATE loadline_files SET epoch = ?2, job = ?3, version = ?4, target_table = ?5, plan_hash = ?6, \
+         updated_time = ?7 WHERE file = ?1",
     )?;
-    update.execute(params![number, epoch, job, adopted_version, adopted_plan, time_text(clock::now())])?;
+    let now = time_text(clock::now());
+    update.execute(params![number, epoch, taker.job, adopted_version, adopted_table, adopted_plan, now])?;
     Ok(Taken { file: number, epoch, standing, progress })
 }
 
@@ -122,14 +112,18 @@ pub(super) enum Walked {
 }
 
 /// One step of a walk back: takes the last records out. The step that reaches 0 ends the walk.
-pub(super) fn walk_back_step(c: &Connection, fence: &Fence, table: &TableSpec) -> Result<Walked, Fault> {
-    let sql = "SELECT records_done FROM loadline_files WHERE file = ?1 AND epoch = ?2";
-    let done: Option<Count> = c.query_row(sql, params![fence.file, fence.epoch], |row| row.get(0)).optional()?;
-    let Some(Count(done)) = done else { return Ok(Walked::Lost) };
+pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec) -> Result<Walked, Fault> {
+    let sql = "SELECT records_done, target_table FROM loadline_files WHERE file = ?1 AND epoch = ?2";
+    let stands = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let stands: Option<(Count, String)> = c.query_row(sql, params![fence.file, fence.epoch], stands).optional()?;
+    let Some((Count(done), holding)) = stands else { return Ok(Walked::Lost) };
     let to = done.saturating_sub(WALK_BACK_RECORDS_MAX);
     let left = Count(to);
-    let rows = format!("DELETE FROM {} WHERE _file = ?1 AND _record > ?2", quote(&table.name));
-    c.execute(&rows, params![fence.file, left])?;
+    // A table that somebody has dropped holds nothing any more.
+    if table::columns(c, &holding)?.is_some() {
+        let rows = format!("DELETE FROM {} WHERE _file = ?1 AND _record > ?2", quote(&holding));
+        c.execute(&rows, params![fence.file, left])?;
+    }
     c.execute("DELETE FROM loadline_rejects WHERE file = ?1 AND record > ?2", params![fence.file, left])?;
 
     let now = time_text(clock::now());
@@ -140,7 +134,7 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, table: &TableSpec) -
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?2, complete = 0, completed_time = NULL, \
-               updated_time = ?3, rows = 0, rejects = 0, checksum = 0, invalid = '{}' WHERE file = ?1";
-    c.execute(sql, params![fence.file, fence.plan_hash, now])?;
+               updated_time = ?3, rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4 WHERE file = ?1";
+    c.execute(sql, params![fence.file, fence.plan_hash, now, next.name])?;
     Ok(Walked::Wholly)
 }

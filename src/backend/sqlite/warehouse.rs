@@ -10,8 +10,7 @@ use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
 use super::{reports, segment, table};
 use crate::error::Result;
-use crate::job::JobId;
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Warehouse};
+use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, Warehouse};
 
 pub struct SqliteWarehouse {
     database: Database,
@@ -52,9 +51,9 @@ impl Warehouse for SqliteWarehouse {
         table::expected_columns(table)
     }
 
-    async fn take(&self, feed: &str, job: JobId, plan_hash: &str, files: &[LedgerKey]) -> Result<Vec<Taken>> {
-        let (feed, plan_hash, files) = (feed.to_owned(), plan_hash.to_owned(), files.to_vec());
-        self.database.write(move |c| ledger::take(c, &feed, job, &plan_hash, &files)).await
+    async fn take(&self, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>> {
+        let (taker, files) = (taker.clone(), files.to_vec());
+        self.database.write(move |c| ledger::take(c, &taker, &files)).await
     }
 
     async fn begin(&self, fence: &Fence, from: u64) -> Result<Begun> {

@@ -8,16 +8,18 @@ use loadline::warehouse::{
     Begun, Fence, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, Warehouse, WriteError,
 };
 
-use super::{ReadBack, at, texts};
+use super::{ReadBack, at, taker, texts};
 
 const FEED: &str = "loans";
+/// The table of `table`.
+const TABLE: &str = "loans";
 const PLAN: &str = "plan one";
 const OTHER_PLAN: &str = "plan two";
 
 pub fn table(primary_key: &[&str]) -> TableSpec {
     let id = TableColumn { name: "id".to_owned(), ty: ColumnType::Int64, required: true };
     let primary_key = primary_key.iter().map(|name| (*name).to_owned()).collect();
-    TableSpec { name: "loans".to_owned(), columns: vec![id], primary_key }
+    TableSpec { name: TABLE.to_owned(), columns: vec![id], primary_key }
 }
 
 /// Rows for the records of a range; their ids are `first_id` and on.
@@ -57,7 +59,7 @@ async fn set_up(warehouse: &dyn Warehouse, table: &TableSpec) {
 }
 
 async fn take(warehouse: &dyn Warehouse, version: &str, plan: &str) -> Taken {
-    let taken = warehouse.take(FEED, 1, plan, &[key("a.csv", version)]).await.unwrap();
+    let taken = warehouse.take(&taker(FEED, 1, TABLE, plan), &[key("a.csv", version)]).await.unwrap();
     taken.into_iter().next().unwrap()
 }
 
@@ -103,7 +105,7 @@ pub async fn migrating_again_changes_nothing(warehouse: &dyn Warehouse) {
 }
 
 pub async fn before_set_up_everything_is_refused_with_a_hint(warehouse: &dyn Warehouse) {
-    let error = warehouse.take(FEED, 1, PLAN, &[key("a.csv", "v1")]).await.unwrap_err();
+    let error = warehouse.take(&taker(FEED, 1, TABLE, PLAN), &[key("a.csv", "v1")]).await.unwrap_err();
     assert_eq!((error.exit_code(), error.hint_text()), (2, Some("run `loadline setup`")));
     assert_eq!(warehouse.version().await.unwrap(), None);
 }
@@ -131,15 +133,15 @@ pub async fn a_table_is_created_as_expected_and_never_altered(warehouse: &dyn Wa
 pub async fn a_take_counts_epochs_and_keeps_the_order_of_its_files(warehouse: &dyn Warehouse) {
     warehouse.migrate().await.unwrap();
     let files: Vec<LedgerKey> = ["c", "a", "b", "ü"].iter().map(|name| key(name, "v1")).collect();
-    let first = warehouse.take(FEED, 1, PLAN, &files).await.unwrap();
+    let first = warehouse.take(&taker(FEED, 1, TABLE, PLAN), &files).await.unwrap();
     let reversed: Vec<LedgerKey> = files.iter().rev().cloned().collect();
-    let second = warehouse.take(FEED, 2, PLAN, &reversed).await.unwrap();
+    let second = warehouse.take(&taker(FEED, 2, TABLE, PLAN), &reversed).await.unwrap();
     assert_eq!(second.len(), 4);
     for (before, after) in first.iter().zip(second.iter().rev()) {
         assert_eq!((after.file, after.epoch), (before.file, before.epoch + 1));
         assert_eq!((after.standing, &after.progress), (Standing::Ready, &Progress::default()));
     }
-    let of_another_feed = warehouse.take("other", 3, PLAN, &files[..1]).await.unwrap();
+    let of_another_feed = warehouse.take(&taker("other", 3, TABLE, PLAN), &files[..1]).await.unwrap();
     assert!(first.iter().all(|taken| taken.file != of_another_feed[0].file));
 }
 
@@ -162,7 +164,7 @@ async fn take_twenty_times(warehouse: &dyn Warehouse) -> Vec<i64> {
 pub async fn nothing_done_is_adopted(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
     set_up(warehouse, &table(&[])).await;
     take(warehouse, "v1", PLAN).await;
-    let taken = warehouse.take(FEED, 42, OTHER_PLAN, &[key("a.csv", "v2")]).await.unwrap().remove(0);
+    let taken = warehouse.take(&taker(FEED, 42, TABLE, OTHER_PLAN), &[key("a.csv", "v2")]).await.unwrap().remove(0);
     assert_eq!(taken.standing, Standing::Ready);
     let row = read.query("SELECT version, plan_hash, job FROM loadline_files").await;
     assert_eq!(row, [texts(&["v2", OTHER_PLAN, "42"])]);
@@ -340,7 +342,7 @@ pub async fn after_an_error_a_segment_cannot_commit(warehouse: &dyn Warehouse, r
 
 pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
     set_up(warehouse, &table(&[])).await;
-    let neighbour = warehouse.take(FEED, 1, PLAN, &[key("b.csv", "v1")]).await.unwrap().remove(0);
+    let neighbour = warehouse.take(&taker(FEED, 1, TABLE, PLAN), &[key("b.csv", "v1")]).await.unwrap().remove(0);
     load(warehouse, &fence(&neighbour, PLAN), 0, 4, true).await;
     let taken = take(warehouse, "v1", PLAN).await;
     let mut segment = begin(warehouse, &fence(&taken, PLAN), 0).await;
@@ -358,6 +360,22 @@ pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, 
     assert_eq!(completed, [texts(&["1"])]);
     load(warehouse, &mine, 0, 2, true).await;
     assert_eq!(progress(warehouse).await, done(2, true));
+}
+
+/// A feed got another table while a file was half loaded: its rows leave the old one.
+pub async fn a_walk_back_takes_rows_out_of_the_table_they_are_in(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    let next = TableSpec { name: "loans_new".to_owned(), ..table(&[]) };
+    warehouse.create_table(&next).await.unwrap();
+    let taken = take(warehouse, "v1", PLAN).await;
+    load(warehouse, &fence(&taken, PLAN), 0, 10, false).await;
+    let by = taker(FEED, 2, "loans_new", OTHER_PLAN);
+    let taken = warehouse.take(&by, &[key("a.csv", "v1")]).await.unwrap().remove(0);
+    assert_eq!(taken.standing, Standing::OtherPlan);
+    assert!(warehouse.walk_back(&fence(&taken, OTHER_PLAN), &next).await.unwrap());
+    assert_eq!(read.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
+    let named = "SELECT target_table, records_done FROM loadline_files";
+    assert_eq!(read.query(named).await, [texts(&["loans_new", "0"])]);
 }
 
 /// A file of three steps is taken while it is walked back. Returns whether the take came in between: then it must say

@@ -9,6 +9,8 @@ pub mod rows;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use loadline::job::JobId;
+use loadline::warehouse::Taker;
 
 /// The first test day, plus seconds.
 pub fn at(seconds: i64) -> DateTime<Utc> {
@@ -19,6 +21,11 @@ pub fn at(seconds: i64) -> DateTime<Utc> {
 #[async_trait]
 pub trait ReadBack: Sync {
     async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>>;
+}
+
+/// Who takes files in a test.
+pub fn taker(feed: &str, job: JobId, table: &str, plan_hash: &str) -> Taker {
+    Taker { feed: feed.to_owned(), job, table: table.to_owned(), plan_hash: plan_hash.to_owned() }
 }
 
 /// A row that a test expects.

@@ -10,7 +10,7 @@ use arrow::array::{
 use loadline::feed::ColumnType;
 use loadline::warehouse::{Begun, Fence, LedgerKey, Progress, Reject, Segment, TableColumn, TableSpec, Warehouse};
 
-use super::{ReadBack, at, texts};
+use super::{ReadBack, at, taker, texts};
 
 /// A column's type, its values (the last one is NULL) and their texts as they are read back.
 type Case = (&'static str, ArrayRef, [Option<&'static str>; 3]);
@@ -122,7 +122,7 @@ fn time_and_text_cases() -> Vec<Case> {
 
 async fn begin_first(warehouse: &dyn Warehouse, key: &str) -> Box<dyn Segment> {
     let file = LedgerKey { key: key.to_owned(), version: "v1".to_owned(), hour: at(0) };
-    let taken = warehouse.take("loans", 1, "plan", &[file]).await.unwrap().remove(0);
+    let taken = warehouse.take(&taker("loans", 1, "loans", "plan"), &[file]).await.unwrap().remove(0);
     let fence = Fence { file: taken.file, epoch: taken.epoch, plan_hash: "plan".to_owned() };
     match warehouse.begin(&fence, 0).await.unwrap() {
         Begun::Segment(segment) => segment,

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS loadline_files (
     hour           TEXT NOT NULL,
     job            INTEGER NOT NULL,
     epoch          INTEGER NOT NULL,
+    target_table   TEXT NOT NULL,
     plan_hash      TEXT NOT NULL,
     records_done   INTEGER NOT NULL DEFAULT 0,
     rows           INTEGER NOT NULL DEFAULT 0,
