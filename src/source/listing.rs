@@ -4,11 +4,11 @@
 
 use chrono::{DateTime, Duration, Utc};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::Source;
+use super::store::folder_path;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::job::ListedFile;
@@ -80,15 +80,9 @@ impl Listing {
     /// The keys of the feed's prefix, in pages. Where the store lists in key order, from the window's first folder.
     /// `None` stands for a key that can't be addressed.
     pub fn pages<'a>(&self, source: &'a Source, feed: &Feed, page: usize) -> BoxStream<'a, Result<Vec<Option<Entry>>>> {
-        let prefix = (!feed.prefix.is_empty()).then(|| Path::from(feed.prefix.as_str()));
-        let store = source.store();
-        let metas = match self.start_at {
-            Some(at) => {
-                // The folder itself, without its last `/`, sorts before every key inside it.
-                let folder = format!("{}{}", feed.prefix, feed.layout.folder(at));
-                store.list_with_offset(prefix.as_ref(), &Path::from(folder.trim_end_matches('/')))
-            }
-            None => store.list(prefix.as_ref()),
+        let metas = match self.metas(source, feed) {
+            Ok(metas) => metas,
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
         let entries = metas.map(move |listed| match listed {
             Ok(meta) => Ok(Some(entry(source, meta))),
@@ -96,6 +90,16 @@ impl Listing {
             Err(error) => Err(listing_error(error)),
         });
         entries.try_chunks(page).map_err(|error| error.1).boxed()
+    }
+
+    fn metas(&self, source: &Source, feed: &Feed) -> Result<BoxStream<'static, object_store::Result<ObjectMeta>>> {
+        let (store, prefix) = (source.store(), folder_path(&feed.prefix)?);
+        // The folder itself, without its last `/`, sorts before every key inside it.
+        let start = self.start_at.map(|at| folder_path(&format!("{}{}", feed.prefix, feed.layout.folder(at))));
+        Ok(match start.transpose()?.flatten() {
+            Some(start) => store.list_with_offset(prefix.as_ref(), &start),
+            None => store.list(prefix.as_ref()),
+        })
     }
 
     /// What a listed key is to the feed.

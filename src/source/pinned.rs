@@ -4,11 +4,13 @@
 //! opened and once more when it has been read, and the bytes are counted.
 
 use futures::StreamExt;
+use futures::future::ready;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
 use tokio_util::io::ReaderStream;
 
+use super::store::folder_path;
 use super::{Entry, FileRef, Source};
 use crate::error::{Error, Result};
 
@@ -56,8 +58,12 @@ pub async fn head(source: &Source, key: &str) -> Result<Option<Entry>> {
 
 /// Lists the first key below `prefix` and reads a byte of it. `false`: there is none.
 pub async fn probe(source: &Source, prefix: &str) -> Result<bool> {
-    let prefix = (!prefix.is_empty()).then(|| Path::from(prefix));
-    let first = source.store().list(prefix.as_ref()).next().await;
+    let prefix = folder_path(prefix)?;
+    // A name that is no text can't be read, but is no reason to refuse the others.
+    let unaddressable =
+        |listed: &object_store::Result<_>| matches!(listed, Err(object_store::Error::InvalidPath { .. }));
+    let mut listed = source.store().list(prefix.as_ref()).filter(move |listed| ready(!unaddressable(listed)));
+    let first = listed.next().await;
     let Some(meta) = first.transpose().map_err(|error| read_error(source, error))? else { return Ok(false) };
     if meta.size > 0 {
         let byte = source.store().get_range(&meta.location, 0..1).await;

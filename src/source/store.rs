@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
@@ -101,6 +102,16 @@ impl Source {
     pub(super) fn folder(&self) -> Option<&PathBuf> {
         self.folder.as_ref()
     }
+}
+
+/// A folder below the source's url as it is written; `None` is the source itself. [`Path::from`] would percent-encode it,
+/// and list a folder that is not there.
+pub(super) fn folder_path(folder: &str) -> Result<Option<Path>> {
+    if folder.is_empty() {
+        return Ok(None);
+    }
+    let path = Path::parse(folder);
+    path.map(Some).map_err(|error| Error::config(format!("the folder `{folder}` can't be addressed")).caused_by(error))
 }
 
 const FILE_URL_HINT: &str = "write it as file:///absolute/path";
