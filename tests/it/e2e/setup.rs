@@ -75,3 +75,12 @@ fn both_databases_may_be_one_file() {
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM events"), "2");
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM scanner_jobs WHERE status = 'LOADED'"), "1");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_source_with_nothing_but_a_name_that_is_no_text_can_be_used() {
+    use std::os::unix::ffi::OsStrExt;
+    let project = Project::new("events", EVENTS_SCHEMA, "");
+    fs::write(project.path("incoming").join(std::ffi::OsStr::from_bytes(b"m\xff.csv")), "").unwrap();
+    project.run(&["setup"]).ok().says(&["nothing lies under"]);
+}
