@@ -8,7 +8,7 @@ use clap::Args;
 use super::output::{self, Format, Table, Value};
 use super::{Context, Exit, Watcher, human, parse_time, report};
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::scanner::{Scan, ScanReport, ScanRequest};
 
@@ -46,6 +46,11 @@ pub struct ScanArgs {
 }
 
 pub async fn run(args: &ScanArgs, context: &Context, watcher: &Watcher) -> Result<Exit> {
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from >= to
+    {
+        return Err(Error::config("--to is not later than --from: no hour lies between them"));
+    }
     let request = ScanRequest { full: args.full, from: args.from, to: args.to, dry_run: args.dry_run };
     let reports = scan(context, args.feed.as_deref(), &request, watcher).await?;
     watcher.finish();

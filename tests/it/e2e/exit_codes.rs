@@ -36,6 +36,8 @@ fn a_wrong_command_line_is_2() {
     {
         project.run(&line).exits(2);
     }
+    let backwards = ["scan", "--from", "2026-01-02", "--to", "2026-01-02"];
+    project.run(&backwards).exits(2).says(&["--to is not later than --from"]);
     project.run(&["scan", "--feed", "event"]).exits(2).says(&["event", "events"]);
     project.scan().ok();
     project.run(&["retry", &project.job(1)]).exits(2).says(&["SENT_FOR_ETL"]);
