@@ -74,6 +74,41 @@ fn a_file_half_loaded_when_the_metadata_is_lost_is_finished_and_not_begun_anew()
 }
 
 #[test]
+fn a_job_that_keeps_killing_its_workers_is_given_up_and_leaves_nothing() {
+    let project = Project::set_up("long", SCHEMA, "etl: {max_attempts: 1}");
+    project.write(KEY, long_file(150_000));
+    project.scan().ok();
+    kill_after(&project, 100_000);
+    project.etl().exits(3).says(&["given up after 1 attempt", KEY]);
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
+    assert_eq!(project.row(Db::Reporting, "SELECT records_done, rows, complete FROM loadline_files"), "0|0|0");
+    assert_eq!(project.statuses(), ["FAILED"]);
+    project.run(&["retry", "--failed"]).ok();
+    project.etl().ok();
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM long"), "150000|150000");
+}
+
+#[test]
+fn a_walk_back_that_is_killed_is_ended_by_the_next_run() {
+    let project = Project::set_up("long", KEYED_SCHEMA, "");
+    project.write(KEY, format!("{}7,7\n", long_file(310_000)));
+    project.scan().ok();
+    // Takes longer when it is watched, so that the kill comes in between.
+    project.watch_table();
+    let child = project.start(&["etl"]);
+    let half_way = "SELECT count(*) FROM loadline_files WHERE plan_hash = '' AND records_done > 0";
+    eventually("the walk back has begun", || project.row(Db::Reporting, half_way) == "1");
+    assert!(kill(child), "the load ended before it could be killed");
+    assert_eq!(project.row(Db::Reporting, half_way), "1", "the walk back ended before it could be killed");
+    assert_ne!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
+
+    project.etl().exits(3).says(&["record 310001 (line 310002)", "duplicate key"]);
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
+    assert_eq!(project.row(Db::Reporting, "SELECT records_done, rows, complete FROM loadline_files"), "0|0|0");
+    assert_eq!(project.statuses(), ["FAILED"]);
+}
+
+#[test]
 fn a_schema_changed_half_way_loads_the_whole_file_under_the_new_one() {
     let project = Project::set_up("long", SCHEMA, "");
     project.write(KEY, long_file(150_000));
