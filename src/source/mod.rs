@@ -27,3 +27,6 @@ pub use pinned::{head, probe};
 pub use records::RecordReader;
 pub use store::{FileRef, Source};
 pub use table::{STORE_URL, SideColumn, SourceTable, source_schema};
+
+#[cfg(test)]
+mod tests;
