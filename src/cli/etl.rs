@@ -34,6 +34,10 @@ pub struct EtlArgs {
     pub order: Option<Order>,
 }
 
+const RETRY_HINT: &str = "\
+hint: `loadline jobs ID` shows every file of a failed job; mend the file or the schema file, then `loadline retry ID` \
+and `loadline etl` load what is missing";
+
 /// [`JobOrder`] as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Order {
@@ -60,6 +64,9 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
         report::note(&context.global, &summary.render());
     }
     let report = report?;
+    if report.failed > 0 {
+        report::note(&context.global, RETRY_HINT);
+    }
     Ok(if report.failed > 0 {
         Exit::SomeFailed
     } else if report.postponed > 0 {

@@ -3,5 +3,6 @@
 
 mod arrivals;
 mod conformance;
+mod readme;
 mod sqlite;
 mod worker;
