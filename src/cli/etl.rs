@@ -26,7 +26,7 @@ pub struct EtlArgs {
     pub feed: Option<String>,
 
     /// So many jobs at a time, instead of `etl.workers` of the config
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
 
     /// Which jobs first, by their newest file, instead of `etl.order` of the config
