@@ -26,13 +26,17 @@ pub struct EtlArgs {
     pub feed: Option<String>,
 
     /// So many jobs at a time, instead of `etl.workers` of the config
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
 
     /// Which jobs first, by their newest file, instead of `etl.order` of the config
     #[arg(long)]
     pub order: Option<Order>,
 }
+
+const RETRY_HINT: &str = "\
+hint: `loadline jobs ID` shows every file of a failed job; mend the file or the schema file, then `loadline retry ID` \
+and `loadline etl` load what is missing";
 
 /// [`JobOrder`] as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -60,6 +64,9 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
         report::note(&context.global, &summary.render());
     }
     let report = report?;
+    if report.failed > 0 {
+        report::note(&context.global, RETRY_HINT);
+    }
     Ok(if report.failed > 0 {
         Exit::SomeFailed
     } else if report.postponed > 0 {

@@ -326,7 +326,9 @@ impl Detail {
         }));
         table.print(Format::Table, out)?;
         for (file, error) in self.files.iter().filter_map(|file| Some((file, file.error.as_deref()?))) {
-            writeln!(out, "{}: {}", printable(&file.key), printable(error))?;
+            // A worker's error begins with the key, a scanner's does not.
+            let key = if error.starts_with(&file.key) { String::new() } else { format!("{}: ", file.key) };
+            writeln!(out, "{}{}", printable(&key), printable(error))?;
         }
         if self.files.iter().any(|file| file.state == FileState::Failed) {
             writeln!(out, "Nothing of a FAILED file is in the table; `loadline retry {}` tries again.", self.job.id)?;

@@ -147,8 +147,13 @@ fn print_plan(report: &ScanReport) -> Result<()> {
         ]);
     }
     let printed = writeln!(out, "{} (dry run, nothing was recorded)", render(report))
-        .and_then(|()| writeln!(out, "{} would be formed:", human::counted(report.jobs.len() as u64, "job")))
-        .and_then(|()| if report.jobs.is_empty() { Ok(()) } else { table.print(Format::Table, &mut out) })
+        .and_then(|()| match report.jobs.len() as u64 {
+            0 => writeln!(out, "no job would be formed"),
+            jobs => {
+                writeln!(out, "{} would be formed:", human::counted(jobs, "job"))?;
+                table.print(Format::Table, &mut out)
+            }
+        })
         .and_then(|()| out.flush());
     output::written(printed).map(drop)
 }

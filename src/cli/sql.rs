@@ -56,16 +56,18 @@ pub async fn run(args: &SqlArgs, context: &Context) -> Result<Exit> {
         None => files_by_uri(args, context, &source).await?,
     };
     let mut batches = engine::query(&source, feed, &files, &args.query).await?;
+    // What fails at once fails before anything is printed.
+    let mut next = batches.next().await.transpose().map_err(engine::from_datafusion)?;
     let columns = batches.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut out = output::stdout();
     let Some(mut printer) = output::written(Printer::new(args.output, columns, &mut out))? else {
         return Ok(Exit::Done);
     };
-    while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(engine::from_datafusion)?;
+    while let Some(batch) = next {
         if output::written(print_batch(&batch, &mut printer)?)?.is_none() {
             return Ok(Exit::Done);
         }
+        next = batches.next().await.transpose().map_err(engine::from_datafusion)?;
     }
     if output::written(printer.finish())?.is_some() {
         output::written(out.flush())?;

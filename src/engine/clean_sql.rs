@@ -86,8 +86,8 @@ fn value(column: &Column, t: &str) -> String {
         ColumnType::UInt16 => cast(t, "UInt16"),
         ColumnType::UInt32 => cast(t, "UInt32"),
         ColumnType::UInt64 => cast(t, "UInt64"),
-        ColumnType::Float => finite(&cast(t, "Float32"), "Float32", f64::from(f32::MAX)),
-        ColumnType::Double => finite(&cast(t, "Float64"), "Float64", f64::MAX),
+        ColumnType::Float => finite(t, "Float32", f64::from(f32::MAX)),
+        ColumnType::Double => finite(t, "Float64", f64::MAX),
         ColumnType::Decimal { precision, scale } => decimal(t, precision, scale),
         ColumnType::Bool => boolean(t),
         ColumnType::Date => date(t),
@@ -102,10 +102,11 @@ fn cast(t: &str, arrow_type: &str) -> String {
 }
 
 /// NaN is above, so outside, every range: comparisons are by total order. Adding zero makes -0.0 into 0.0, which is
-/// what some databases would store in silence.
-fn finite(value: &str, arrow_type: &str, max: f64) -> String {
-    let plus_zero = format!("{value} + arrow_cast(0.0, '{arrow_type}')");
-    format!("CASE WHEN {value} BETWEEN {:e} AND {max:e} THEN {plus_zero} END", -max)
+/// what some databases would store in silence. A number that is too small to be told from zero is out of range too.
+fn finite(t: &str, arrow_type: &str, max: f64) -> String {
+    let value = format!("{} + arrow_cast(0.0, '{arrow_type}')", cast(t, arrow_type));
+    let vanished = format!("{value} = 0 AND {t} ~ '^[^eE]*[1-9]'");
+    format!("CASE WHEN {vanished} THEN NULL WHEN {value} BETWEEN {:e} AND {max:e} THEN {value} END", -max)
 }
 
 /// The cast rounds digits beyond the scale away: the text has to be within it, or zeros.

@@ -113,7 +113,7 @@ async fn check_end(source: &Source, file: &FileRef, path: &Path, read: u64) -> R
 
 fn changed(registered: &str, found: &str) -> Error {
     Error::data(format!("changed since the scan: registered as version {registered}, now {found}"))
-        .hint("`loadline retry JOB` loads the file as it is now")
+        .hint("`loadline sql --uri` reads the file as it is now; if its job is FAILED, `loadline retry` takes it so")
 }
 
 fn read_error(source: &Source, error: object_store::Error) -> Error {

@@ -4,6 +4,7 @@
 mod arrivals;
 mod conformance;
 mod e2e;
+mod readme;
 mod rooms;
 mod sqlite;
 mod worker;
