@@ -68,7 +68,8 @@ fn published(name: &str) -> Option<String> {
     let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
     if found.is_none() {
         // Not `eprintln!`, which the test harness keeps to itself where a test passes.
-        writeln!(io::stderr(), "SKIPPED: {name} is neither in ../shared/data nor in $LOADLINE_TEST_DATA").unwrap();
+        let said = format!("SKIPPED: {name} is neither in ../shared/data nor in $LOADLINE_TEST_DATA\n");
+        io::stderr().write_all(said.as_bytes()).unwrap();
     }
     found.map(|path| fs::read_to_string(path).unwrap())
 }
