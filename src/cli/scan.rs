@@ -119,7 +119,7 @@ pub(super) fn render(report: &ScanReport) -> String {
         ));
     }
     let ignored: Vec<String> =
-        report.ignored.iter().map(|(reason, count)| format!("{} {}", human::count(*count), reason.reason())).collect();
+        report.ignored.iter().map(|(reason, count)| format!("{}: {}", reason.reason(), human::count(*count))).collect();
     if !ignored.is_empty() {
         text.push_str(&format!("; left alone: {}", ignored.join(", ")));
     }

@@ -146,6 +146,6 @@ fn entry(source: &Source, meta: ObjectMeta) -> Entry {
 
 fn listing_error(error: object_store::Error) -> Error {
     Error::unavailable("the source can't be listed")
-        .hint("check source.url, the network and the permission to list; the next scan takes up where this one stopped")
+        .hint("check source.url, that all of it may be listed, and (in a folder) that no link leads back into it; the next scan goes on")
         .caused_by(error)
 }

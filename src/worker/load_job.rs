@@ -253,8 +253,11 @@ impl<'a> JobLoader<'a> {
         }));
         if self.claim.job.attempts > self.etl.settings.max_attempts {
             let last = self.claim.job.failure_msg.as_deref().unwrap_or("its worker died");
-            let attempts = self.etl.settings.max_attempts;
-            lines.insert(0, format!("given up after {attempts} attempts; the last one: {last}"));
+            let attempts = match self.etl.settings.max_attempts {
+                1 => "1 attempt".to_owned(),
+                more => format!("{more} attempts"),
+            };
+            lines.insert(0, format!("given up after {attempts}; the last one: {last}"));
         }
         capped(lines.join("\n"))
     }

@@ -180,7 +180,7 @@ async fn the_none_row_holds_the_start_of_scanning() {
     let db = Fresh::new();
     db.jobs().migrate(None).await.unwrap();
     let sql = "SELECT id, feed, files, status, latest_file_modified_time FROM scanner_jobs";
-    assert_eq!(db.query(sql).await, [texts(&["1", "", "", "NONE", "1970-01-01 00:00:00.000000"])]);
+    assert_eq!(db.query(sql).await, [texts(&["0", "", "", "NONE", "1970-01-01 00:00:00.000000"])]);
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ fn what_is_no_file_of_the_feed_is_counted_and_left_alone() {
     }
     project.write("2026/13/01/00/events.csv", events([2]));
     project.write("events.csv", events([3]));
-    project.scan().ok().says(&["1 dotfiles", "1 markers", "2 other names", "2 outside the layout"]);
+    project.scan().ok().says(&["dotfiles: 1", "markers: 1", "other names: 2", "outside the layout: 2"]);
     assert_eq!(keys(&project).len(), 1);
 }
 
@@ -135,7 +135,7 @@ fn a_window_takes_only_its_hours() {
     }
     project.run(&["scan", "--from", "2026-01-01T01", "--to", "2026-01-01T03"]).ok();
     assert_eq!(keys(&project), [1, 2].map(|number| format!("{}/events.csv", hour(number))));
-    project.scan().ok().says(&["4 outside the window"]);
+    project.scan().ok().says(&["outside the window: 4"]);
     assert_eq!(keys(&project).len(), 6, "1 and 2 by hand, 4 to 7 from start_from on");
     project.etl().ok();
     assert_eq!(

@@ -13,14 +13,17 @@ use crate::clock;
 use crate::error::Error;
 use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, Watermark};
 
+/// Below every id that is handed out, so that the first job is job 1.
+const NONE_ID: JobId = 0;
+
 pub(super) fn insert_none_row(c: &Connection, start_from: Option<DateTime<Utc>>) -> Result<(), Fault> {
     let start = time_text(start_from.unwrap_or(DateTime::UNIX_EPOCH));
     let sql = "INSERT INTO scanner_jobs \
-               (feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, run_after) \
-               SELECT '', '', :start, 0, :now, :now, :none, :now \
+               (id, feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, run_after) \
+               SELECT :id, '', '', :start, 0, :now, :now, :none, :now \
                WHERE NOT EXISTS (SELECT 1 FROM scanner_jobs WHERE status = :none)";
     let now = time_text(clock::now());
-    c.execute(sql, named_params! { ":start": start, ":now": now, ":none": JobStatus::None.as_str() })?;
+    c.execute(sql, named_params! { ":id": NONE_ID, ":start": start, ":now": now, ":none": JobStatus::None.as_str() })?;
     Ok(())
 }
 
