@@ -58,22 +58,16 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
     if let Some(name) = &args.feed {
         context.config.feed(name)?;
     }
-    let report = etl(args, context, watcher).await;
+    let ended = etl(args, context, watcher).await;
     let summary = watcher.finish();
     if !summary.is_empty() || std::io::stderr().is_terminal() {
         report::note(&context.global, &summary.render());
     }
-    let report = report?;
-    if report.failed > 0 {
+    ended?;
+    if summary.jobs_failed > 0 {
         report::note(&context.global, RETRY_HINT);
     }
-    Ok(if report.failed > 0 {
-        Exit::SomeFailed
-    } else if report.postponed > 0 {
-        Exit::SomePostponed
-    } else {
-        Exit::Done
-    })
+    Ok(summary.exit())
 }
 
 pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result<EtlReport> {

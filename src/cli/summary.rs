@@ -60,7 +60,11 @@ impl Summary {
     }
 
     pub fn exit(&self) -> Exit {
-        if self.jobs_failed > 0 { Exit::SomeFailed } else { Exit::Done }
+        match (self.jobs_failed, self.jobs_postponed) {
+            (0, 0) => Exit::Done,
+            (0, _) => Exit::SomePostponed,
+            _ => Exit::SomeFailed,
+        }
     }
 
     /// `4 jobs loaded, 1 failed; 30 files (4.8 MiB); 106,000 records = 105,990 rows + 10 rejects; 52,995 rows/s; 2.0 s`

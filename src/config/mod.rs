@@ -71,7 +71,7 @@ impl fmt::Display for Database {
 pub struct ScannerConfig {
     /// How often a scanner that keeps running looks for files.
     pub frequency: std::time::Duration,
-    /// Where the listing of a feed without any job begins.
+    /// Folders before it are passed over.
     pub start_from: Option<DateTime<Utc>>,
     /// How far before the newest file of the last job a listing begins.
     pub lookback: chrono::Duration,

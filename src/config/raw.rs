@@ -98,7 +98,7 @@ pub(super) struct RawScanner {
     /// How often a scanner that keeps running looks for files.
     #[schemars(with = "String")]
     pub frequency: Option<String>,
-    /// The time from which a feed without any job is listed, such as 2026-01-31T00:00:00Z; null: from the first file.
+    /// Folders of hours or days before this time are passed over, such as 2026-01-31T00:00:00Z; null: none is.
     pub start_from: Option<String>,
     /// How far before the newest file of the last job a listing begins, so that late files are seen.
     #[schemars(with = "String")]
@@ -147,10 +147,10 @@ pub(super) struct RawEtl {
     pub max_attempts: u64,
     /// Which end of the queue comes first.
     pub order: JobOrder,
-    /// A file fails when more than this part of its records are rejects, 0 to 1.
+    /// A file fails when more than this part of its records are rejects, 0 to 1; fewer than ten never fail it.
     #[schemars(range(min = 0, max = 1))]
     pub max_reject_ratio: f64,
-    /// A file fails when more than this part of a column's values do not convert, 0 to 1; fewer than ten such values never fail a file.
+    /// A file fails when more than this part of a column's values do not convert, 0 to 1; fewer than ten never fail it.
     #[schemars(range(min = 0, max = 1))]
     pub max_invalid_ratio: f64,
 }
