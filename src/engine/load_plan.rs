@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array, AsArray, BinaryViewArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::{filter_record_batch, is_null};
 use arrow::datatypes::UInt64Type;
 use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
 use futures::StreamExt;
 
@@ -57,7 +58,9 @@ impl LoadPlan {
 
     /// The cleaned records of file `index` from its first one on. May be called again for another pass.
     pub fn file(&self, index: usize) -> Result<CleanStream> {
-        let batches = self.plan.execute(index, self.task.clone()).map_err(from_datafusion)?;
+        // A plan keeps the metrics of every pass, some 80 KiB; those of a copy end with the stream.
+        let plan = reset_plan_states(self.plan.clone()).map_err(from_datafusion)?;
+        let batches = plan.execute(index, self.task.clone()).map_err(from_datafusion)?;
         Ok(CleanStream { batches, shape: self.shape.clone() })
     }
 }
@@ -72,8 +75,8 @@ impl CleanStream {
         match self.batches.next().await {
             None => Ok(None),
             Some(batch) => {
-                let batch = batch.map_err(from_datafusion)?;
-                Ok(Some(CleanBatch { batch, shape: self.shape.clone() }))
+                let batch = CleanBatch { batch: batch.map_err(from_datafusion)?, shape: self.shape.clone() };
+                batch.compacted().map(Some)
             }
         }
     }
@@ -124,6 +127,19 @@ impl CleanBatch {
         Self { batch: self.batch.slice(start, length), shape: self.shape.clone() }
     }
 
+    /// The same without what is not needed any more, because a segment holds all of its batches: `_raw` of records
+    /// that load, and memory that was reserved for more text than there is.
+    fn compacted(self) -> Result<Self> {
+        let (reasons, raws) = (self.texts(REJECT_REASON)?, self.raws()?);
+        let kept = (0..raws.len()).map(|row| if reasons.is_valid(row) { capped(raws.value(row)) } else { b"" });
+        let kept = BinaryViewArray::from_iter_values(kept);
+        let (schema, mut columns, _) = self.batch.into_parts();
+        columns[schema.index_of("_raw").map_err(arrow_error)?] = Arc::new(kept);
+        columns.iter_mut().for_each(Array::shrink_to_fit);
+        let batch = RecordBatch::try_new(schema, columns).map_err(arrow_error)?;
+        Ok(Self { batch, shape: self.shape })
+    }
+
     /// The declared columns and `_record` of the records that load.
     pub fn rows(&self) -> Result<RecordBatch> {
         let wanted: Vec<usize> = (0..=self.shape.declared).collect();
@@ -148,7 +164,7 @@ impl CleanBatch {
         }
         let columns = self.texts(REJECT_COLUMN)?;
         let (records, lines, offsets) = (self.numbers("_record")?, self.numbers("_line")?, self.numbers("_offset")?);
-        let raws = self.column("_raw")?.as_binary_view_opt().ok_or_else(|| Error::internal("`_raw` is not binary"))?;
+        let raws = self.raws()?;
         let rejected = (0..reasons.len()).filter(|row| reasons.is_valid(*row));
         let reject = |row: usize| Reject {
             record: records.value(row),
@@ -156,7 +172,7 @@ impl CleanBatch {
             byte_offset: offsets.value(row),
             column: columns.is_valid(row).then(|| columns.value(row).to_owned()),
             reason: reasons.value(row).to_owned(),
-            raw: raws.value(row)[..raws.value(row).len().min(RAW_BYTES_MAX)].to_vec(),
+            raw: raws.value(row).to_vec(),
         };
         Ok(rejected.map(reject).collect())
     }
@@ -195,6 +211,10 @@ impl CleanBatch {
         self.batch.column_by_name(name).ok_or_else(|| Error::internal(format!("the load plan has no `{name}`")))
     }
 
+    fn raws(&self) -> Result<&BinaryViewArray> {
+        self.column("_raw")?.as_binary_view_opt().ok_or_else(|| Error::internal("`_raw` is not binary"))
+    }
+
     fn texts(&self, name: &str) -> Result<&StringArray> {
         self.column(name)?.as_string_opt().ok_or_else(|| Error::internal(format!("`{name}` is not text")))
     }
@@ -210,6 +230,10 @@ fn add(counts: &mut BTreeMap<String, u64>, name: &str, flags: &BooleanArray) {
     if count > 0 {
         *counts.entry(name.to_owned()).or_default() += count;
     }
+}
+
+fn capped(raw: &[u8]) -> &[u8] {
+    &raw[..raw.len().min(RAW_BYTES_MAX)]
 }
 
 fn arrow_error(error: arrow::error::ArrowError) -> Error {

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// A block is handed out when it has so many records or bytes.
 pub const BLOCK_RECORDS_MAX: usize = 8192;
-pub const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
 
 const QUOTE: u8 = b'"';
 const BOM: &[u8] = b"\xef\xbb\xbf";

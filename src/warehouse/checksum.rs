@@ -8,6 +8,8 @@
 
 use std::fmt::Write;
 
+use chrono::{Datelike, Timelike};
+
 use super::{Cell, Columns};
 use crate::error::{Error, Result};
 
@@ -49,43 +51,97 @@ impl Checksum {
 impl Cell<'_> {
     /// Appends the canonical text of the module's story. Decimals, dates and timestamps are stored so on SQLite too.
     pub fn write_canonical(&self, text: &mut String) -> Result<()> {
-        let written = match *self {
-            Cell::Null => {
-                text.push(NULL);
-                Ok(())
+        match *self {
+            Cell::Null => text.push(NULL),
+            Cell::Int(value) => push_signed(text, value),
+            Cell::UInt(value) => push_digits(text, value.into(), 1),
+            Cell::Float(value) => written(write!(text, "{value:?}"))?,
+            Cell::Double(value) => written(write!(text, "{value:?}"))?,
+            Cell::Decimal(digits, scale) => push_decimal(text, digits, scale),
+            Cell::Bool(value) => text.push(if value { '1' } else { '0' }),
+            Cell::Date(days) => push_date(text, date(days)?)?,
+            Cell::Timestamp(micros) => {
+                let at = timestamp(micros)?;
+                push_date(text, at.date())?;
+                push_time(text, at.time());
             }
-            Cell::Int(value) => write!(text, "{value}"),
-            Cell::UInt(value) => write!(text, "{value}"),
-            Cell::Float(value) => write!(text, "{value:?}"),
-            Cell::Double(value) => write!(text, "{value:?}"),
-            Cell::Decimal(digits, scale) => {
-                write_decimal(text, digits, scale);
-                Ok(())
-            }
-            Cell::Bool(value) => write!(text, "{}", u8::from(value)),
-            Cell::Date(days) => write!(text, "{}", date(days)?.format("%Y-%m-%d")),
-            Cell::Timestamp(micros) => write!(text, "{}", timestamp(micros)?.format("%Y-%m-%d %H:%M:%S%.6f")),
-            Cell::Text(value) => {
-                text.push_str(value);
-                Ok(())
-            }
-        };
-        written.map_err(|error| Error::internal("writing text to memory").caused_by(error))
+            Cell::Text(value) => text.push_str(value),
+        }
+        Ok(())
     }
 }
 
-fn write_decimal(text: &mut String, digits: i128, scale: i8) {
+fn written(result: std::fmt::Result) -> Result<()> {
+    result.map_err(|error| Error::internal("writing text to memory").caused_by(error))
+}
+
+// Digits by hand: most of a row's text is integers, and the machinery behind `write!` costs several times as much.
+
+fn push_signed(text: &mut String, value: i64) {
+    if value < 0 {
+        text.push('-');
+    }
+    push_digits(text, value.unsigned_abs().into(), 1);
+}
+
+/// Appends at least `width` digits (at most 39), with zeros in front.
+fn push_digits(text: &mut String, value: u128, width: usize) {
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut first = DIGITS_MAX;
+    let mut high = value;
+    while high > u128::from(u64::MAX) {
+        first -= 1;
+        digits[first] = b'0' + (high % 10) as u8;
+        high /= 10;
+    }
+    // What fits 64 bits is divided several times as fast.
+    let mut low = high as u64;
+    while low > 0 {
+        first -= 1;
+        digits[first] = b'0' + (low % 10) as u8;
+        low /= 10;
+    }
+    let shown = &digits[first.min(DIGITS_MAX - width.min(DIGITS_MAX))..];
+    text.extend(shown.iter().map(|digit| char::from(*digit)));
+}
+
+/// Digits of `u128::MAX`.
+const DIGITS_MAX: usize = 39;
+
+fn push_decimal(text: &mut String, digits: i128, scale: i8) {
     if digits < 0 {
         text.push('-');
     }
     let scale = usize::from(scale.unsigned_abs());
-    let all = format!("{:0>width$}", digits.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = all.split_at(all.len() - scale);
-    text.push_str(whole);
+    let start = text.len();
+    push_digits(text, digits.unsigned_abs(), scale + 1);
     if scale > 0 {
-        text.push('.');
-        text.push_str(fraction);
+        let point = text.len() - scale;
+        debug_assert!(point > start);
+        text.insert(point, '.');
     }
+}
+
+/// Years of other than four digits keep the sign that chrono gives them.
+fn push_date(text: &mut String, date: chrono::NaiveDate) -> Result<()> {
+    match u128::try_from(date.year()) {
+        Ok(year @ 0..=9999) => push_digits(text, year, 4),
+        _ => written(write!(text, "{}", date.format("%Y")))?,
+    }
+    for part in [date.month(), date.day()] {
+        text.push('-');
+        push_digits(text, part.into(), 2);
+    }
+    Ok(())
+}
+
+fn push_time(text: &mut String, time: chrono::NaiveTime) {
+    for (before, part) in [(' ', time.hour()), (':', time.minute()), (':', time.second())] {
+        text.push(before);
+        push_digits(text, part.into(), 2);
+    }
+    text.push('.');
+    push_digits(text, (time.nanosecond() / 1000).into(), 6);
 }
 
 fn date(days: i32) -> Result<chrono::NaiveDate> {
@@ -120,5 +176,32 @@ mod tests {
         assert_eq!(canonical(Cell::Timestamp(1_500_000)), "1970-01-01 00:00:01.500000");
         assert_eq!(canonical(Cell::Double(0.1 + 0.2)), "0.30000000000000004");
         assert_eq!(canonical(Cell::UInt(u64::MAX)), "18446744073709551615");
+        assert_eq!(canonical(Cell::UInt(0)), "0");
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for value in [0, 1, -1, 9, 10, -10, 99, 100, i64::MAX, i64::MIN] {
+            assert_eq!(canonical(Cell::Int(value)), value.to_string());
+        }
+        let longest = 10_i128.pow(38) - 1;
+        for digits in [longest, -longest, 1 << 64, (1 << 64) - 1, 10_i128.pow(37)] {
+            assert_eq!(canonical(Cell::Decimal(digits, 0)), digits.to_string());
+        }
+        let nines = "9".repeat(38);
+        assert_eq!(canonical(Cell::Decimal(-longest, 38)), format!("-0.{nines}"));
+        assert_eq!(canonical(Cell::Decimal(0, 30)), format!("0.{}", "0".repeat(30)));
+    }
+
+    #[test]
+    fn times_are_those_of_chrono() {
+        for micros in [0, -1, 1, 999_999, 1_700_000_000_123_456, -62_135_596_800_000_000, 253_402_300_800_000_000] {
+            let expected = timestamp(micros).unwrap().format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+            assert_eq!(canonical(Cell::Timestamp(micros)), expected);
+        }
+        for days in [0, -1, -719_162, -719_529, 2_932_896, 2_932_897] {
+            let expected = date(days).unwrap().format("%Y-%m-%d").to_string();
+            assert_eq!(canonical(Cell::Date(days)), expected);
+        }
     }
 }

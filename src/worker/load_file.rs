@@ -98,7 +98,8 @@ impl FileLoader {
             if segment.is_last {
                 return Ok(Committed::Yes(progress));
             }
-            drop(encoded);
+            // One segment in memory at a time: it may be as large as the limits allow.
+            drop((encoded, segment));
             segment = reader.next_segment().await?;
             debug_assert!(reader.at() >= progress.records_done);
         }

@@ -64,7 +64,8 @@ pub struct SegmentLimits {
 
 impl Default for SegmentLimits {
     fn default() -> Self {
-        Self { records_max: 100_000, bytes_max: 64 * 1024 * 1024 }
+        // A worker reads two files side by side: its segments are 64 MiB together.
+        Self { records_max: 100_000, bytes_max: 32 * 1024 * 1024 }
     }
 }
 

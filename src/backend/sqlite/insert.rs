@@ -52,13 +52,13 @@ pub(super) fn insert(c: &Connection, table: &TableSpec, file: FileNumber, batch:
     let full = rows_per_statement(ROWS_PER_STATEMENT, PLACEHOLDERS_MAX, names.len());
     let all = batch.num_rows();
     let mut text = String::new();
+    let mut statement = c.prepare_cached(&insert_sql(&table.name, &names, full, quote))?;
     for first in (0..all).step_by(full) {
         let count = full.min(all - first);
-        let sql = insert_sql(&table.name, &names, count, quote);
         let inserted = if count == full {
-            rows.insert(&mut *c.prepare_cached(&sql)?, first, count, &mut text)
+            rows.insert(&mut statement, first, count, &mut text)
         } else {
-            rows.insert(&mut c.prepare(&sql)?, first, count, &mut text)
+            rows.insert(&mut c.prepare(&insert_sql(&table.name, &names, count, quote))?, first, count, &mut text)
         };
         match inserted {
             // Without a declared key, (_file, _record) is the key, and that is ours.

@@ -1,0 +1,125 @@
+//! Scan and etl of the demo's folder, 30 hourly files of together about 100,000 records, into new SQLite databases.
+//!
+//! Bounded by SQLite's one writer: `sqlite_write` is that part alone, one segment of the same rows from BEGIN to COMMIT,
+//! and what reading, cleaning and the checksum cost runs beside it where there is a second core. `one_worker` loads
+//! a job at a time, of which two files are read side by side; `two_workers` is the default.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use criterion::{BatchSize, Criterion, Throughput};
+use loadline::backend::sqlite::{SqliteJobStore, SqliteWarehouse};
+use loadline::clock;
+use loadline::job::{JobOrder, JobStore};
+use loadline::progress::unobserved;
+use loadline::scanner::{Scan, ScanRequest};
+use loadline::source::Source;
+use loadline::warehouse::{Begun, Fence, LedgerKey, Progress, TableSpec, Warehouse};
+use loadline::worker::{Etl, EtlSettings, SegmentLimits};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::input::{Input, Loans};
+use crate::stages::rows;
+
+pub fn end_to_end(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let loans = runtime.block_on(Loans::make());
+    let mut group = criterion.benchmark_group("end_to_end");
+    let (records, bytes) = (loans.planned.records, loans.planned.bytes);
+    group.throughput(Throughput::ElementsAndBytes { elements: records, bytes });
+    for (name, workers) in [("one_worker", 1), ("two_workers", 2)] {
+        let load = |target: Target| {
+            runtime.block_on(target.load(&loans, workers));
+            target
+        };
+        group.bench_function(name, |b| {
+            b.iter_batched(|| runtime.block_on(Target::new(&loans)), load, BatchSize::PerIteration);
+        });
+    }
+    let rows = runtime.block_on(rows(&runtime.block_on(Input::in_memory(loans.feed(), &loans.text()))));
+    let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function("sqlite_write", |b| {
+        let write = |target: Target| {
+            runtime.block_on(target.write(&rows));
+            target
+        };
+        b.iter_batched(|| runtime.block_on(Target::new(&loans)), write, BatchSize::PerIteration);
+    });
+}
+
+/// New databases, set up for the feed.
+struct Target {
+    folder: TempDir,
+    table: TableSpec,
+    store: Arc<dyn JobStore>,
+    warehouse: Arc<dyn Warehouse>,
+}
+
+impl Target {
+    async fn new(loans: &Loans) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteJobStore::open(&metadata(&folder)).unwrap());
+        let warehouse = Arc::new(SqliteWarehouse::open(&folder.path().join("reporting.db")).unwrap());
+        let table = TableSpec::of(loans.feed());
+        store.migrate(None).await.unwrap();
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        store.record_feeds(&[loans.feed().name.clone()]).await.unwrap();
+        Self { folder, table, store, warehouse }
+    }
+
+    /// Scan and etl, as the commands of these names run them.
+    async fn load(&self, loans: &Loans, workers: usize) {
+        let source = Source::open(&loans.config.source.url).unwrap();
+        let (settings, observer) = (&loans.config.scanner, unobserved());
+        let request = ScanRequest::default();
+        let (store, feed, now) = (self.store.as_ref(), loans.feed(), clock::now());
+        let scan = Scan { source: &source, store, feed, settings, request: &request, observer: &observer, now };
+        let jobs = scan.run().await.unwrap().jobs.len();
+        let report = Arc::new(self.etl(loans, source, workers)).run().await.unwrap();
+        assert_eq!((report.loaded, report.failed), (jobs, 0));
+    }
+
+    fn etl(&self, loans: &Loans, source: Source, workers: usize) -> Etl {
+        let metadata = metadata(&self.folder);
+        let config = &loans.config.etl;
+        Etl {
+            store: self.store.clone(),
+            store_factory: Arc::new(move || Ok(Box::new(SqliteJobStore::open(&metadata)?))),
+            warehouse: self.warehouse.clone(),
+            source,
+            feeds: loans.config.feeds.clone(),
+            settings: EtlSettings {
+                workers,
+                max_attempts: config.max_attempts,
+                order: JobOrder::Oldest,
+                feed: None,
+                max_reject_ratio: config.max_reject_ratio,
+                max_invalid_ratio: config.max_invalid_ratio,
+                segment: SegmentLimits::default(),
+            },
+            observer: unobserved(),
+        }
+    }
+
+    /// All rows as one segment of one file.
+    async fn write(&self, rows: &[RecordBatch]) {
+        let key = LedgerKey { key: "a.csv".to_owned(), version: "1".to_owned(), hour: clock::now() };
+        let taken = self.warehouse.take("loan_applications", 1, "plan", &[key]).await.unwrap();
+        let fence = Fence { file: taken[0].file, epoch: taken[0].epoch, plan_hash: "plan".to_owned() };
+        let Begun::Segment(mut segment) = self.warehouse.begin(&fence, 0).await.unwrap() else { panic!() };
+        for batch in rows {
+            segment.write(&self.table, batch).await.unwrap();
+        }
+        let records = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        let progress = Progress { records_done: records, rows: records, complete: true, ..Default::default() };
+        segment.commit(&progress).await.unwrap();
+    }
+}
+
+fn metadata(folder: &TempDir) -> PathBuf {
+    folder.path().join("metadata.db")
+}

@@ -1,0 +1,31 @@
+//! How fast each stage of a load is, and all of them together: `cargo bench`.
+//!
+//! ```text
+//! read        bytes -> records -> text columns     (source)     one core: the guard and arrow-csv's decoder
+//! clean       records -> typed rows, verdicts      (engine)     one core: `read`, then DataFusion's expressions
+//! bind        typed rows -> cells, checksum        (warehouse)  one core: `cells` memory, `checksum` writing digits
+//! end_to_end  files -> SQLite, scan and etl        (all)        SQLite's one writer, which `sqlite_write` measures
+//! ```
+//!
+//! One binary, because every further one would link DataFusion again. The records are those of `loadline demo`: made
+//! by its generator from its fixed seed, about 51 bytes each. Every iteration checks how many records went through.
+//!
+//! On a machine that others use, compare figures of one run only, and as ratios.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that can't go on should stop where it is")]
+
+mod end_to_end;
+mod input;
+mod stages;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn few_samples() -> Criterion {
+    Criterion::default().sample_size(20)
+}
+
+criterion_group! {
+    name = benches;
+    config = few_samples();
+    targets = stages::read, stages::clean, stages::bind, end_to_end::end_to_end
+}
+criterion_main!(benches);
