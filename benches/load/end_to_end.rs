@@ -15,7 +15,7 @@ use loadline::job::{JobOrder, JobStore};
 use loadline::progress::unobserved;
 use loadline::scanner::{Scan, ScanRequest};
 use loadline::source::Source;
-use loadline::warehouse::{Begun, Fence, LedgerKey, Progress, TableSpec, Warehouse};
+use loadline::warehouse::{Begun, Fence, LedgerKey, Progress, TableSpec, Taker, Warehouse};
 use loadline::worker::{Etl, EtlSettings, SegmentLimits};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -108,7 +108,9 @@ impl Target {
     /// All rows as one segment of one file.
     async fn write(&self, rows: &[RecordBatch]) {
         let key = LedgerKey { key: "a.csv".to_owned(), version: "1".to_owned(), hour: clock::now() };
-        let taken = self.warehouse.take("loan_applications", 1, "plan", &[key]).await.unwrap();
+        let (feed, table) = ("loan_applications".to_owned(), self.table.name.clone());
+        let taker = Taker { feed, job: 1, table, plan_hash: "plan".to_owned() };
+        let taken = self.warehouse.take(&taker, &[key]).await.unwrap();
         let fence = Fence { file: taken[0].file, epoch: taken[0].epoch, plan_hash: "plan".to_owned() };
         let Begun::Segment(mut segment) = self.warehouse.begin(&fence, 0).await.unwrap() else { panic!() };
         for batch in rows {

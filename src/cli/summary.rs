@@ -156,8 +156,9 @@ pub(super) mod tests {
         let mut summary = Summary { elapsed: Duration::from_secs(2), ..Summary::default() };
         assert!(summary.is_empty());
         summary.add(&end(1, Outcome::Loaded));
-        summary.add(&end(2, Outcome::Postponed(Duration::from_secs(3), "busy".to_owned())));
         assert_eq!(summary.exit(), Exit::Done);
+        summary.add(&end(2, Outcome::Postponed(Duration::from_secs(3), "busy".to_owned())));
+        assert_eq!(summary.exit(), Exit::SomePostponed);
         summary.add(&end(3, Outcome::Failed("a.csv: bad".to_owned())));
         summary.add(&end(4, Outcome::Lost));
         assert_eq!((summary.records(), summary.exit()), (42_020, Exit::SomeFailed));

@@ -53,8 +53,8 @@ impl Cell<'_> {
     pub fn write_canonical(&self, text: &mut String) -> Result<()> {
         match *self {
             Cell::Null => text.push(NULL),
-            Cell::Int(value) => push_signed(text, value),
-            Cell::UInt(value) => push_digits(text, value.into(), 1),
+            Cell::Int(value) => text.push_str(itoa::Buffer::new().format(value)),
+            Cell::UInt(value) => text.push_str(itoa::Buffer::new().format(value)),
             Cell::Float(value) => written(write!(text, "{value:?}"))?,
             Cell::Double(value) => written(write!(text, "{value:?}"))?,
             Cell::Decimal(digits, scale) => push_decimal(text, digits, scale),
@@ -75,62 +75,34 @@ fn written(result: std::fmt::Result) -> Result<()> {
     result.map_err(|error| Error::internal("writing text to memory").caused_by(error))
 }
 
-// Digits by hand: most of a row's text is integers, and the machinery behind `write!` costs several times as much.
-
-fn push_signed(text: &mut String, value: i64) {
-    if value < 0 {
-        text.push('-');
-    }
-    push_digits(text, value.unsigned_abs().into(), 1);
+/// Appends at least `width` digits, with zeros in front.
+fn push_digits(text: &mut String, value: impl itoa::Integer, width: usize) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(value);
+    text.extend(std::iter::repeat_n('0', width.saturating_sub(digits.len())));
+    text.push_str(digits);
 }
-
-/// Appends at least `width` digits (at most 39), with zeros in front.
-fn push_digits(text: &mut String, value: u128, width: usize) {
-    let mut digits = [b'0'; DIGITS_MAX];
-    let mut first = DIGITS_MAX;
-    let mut high = value;
-    while high > u128::from(u64::MAX) {
-        first -= 1;
-        digits[first] = b'0' + (high % 10) as u8;
-        high /= 10;
-    }
-    // What fits 64 bits is divided several times as fast.
-    let mut low = high as u64;
-    while low > 0 {
-        first -= 1;
-        digits[first] = b'0' + (low % 10) as u8;
-        low /= 10;
-    }
-    let shown = &digits[first.min(DIGITS_MAX - width.min(DIGITS_MAX))..];
-    text.extend(shown.iter().map(|digit| char::from(*digit)));
-}
-
-/// Digits of `u128::MAX`.
-const DIGITS_MAX: usize = 39;
 
 fn push_decimal(text: &mut String, digits: i128, scale: i8) {
     if digits < 0 {
         text.push('-');
     }
     let scale = usize::from(scale.unsigned_abs());
-    let start = text.len();
     push_digits(text, digits.unsigned_abs(), scale + 1);
     if scale > 0 {
-        let point = text.len() - scale;
-        debug_assert!(point > start);
-        text.insert(point, '.');
+        text.insert(text.len() - scale, '.');
     }
 }
 
 /// Years of other than four digits keep the sign that chrono gives them.
 fn push_date(text: &mut String, date: chrono::NaiveDate) -> Result<()> {
-    match u128::try_from(date.year()) {
-        Ok(year @ 0..=9999) => push_digits(text, year, 4),
+    match date.year() {
+        year @ 0..=9999 => push_digits(text, year, 4),
         _ => written(write!(text, "{}", date.format("%Y")))?,
     }
     for part in [date.month(), date.day()] {
         text.push('-');
-        push_digits(text, part.into(), 2);
+        push_digits(text, part, 2);
     }
     Ok(())
 }
@@ -138,10 +110,10 @@ fn push_date(text: &mut String, date: chrono::NaiveDate) -> Result<()> {
 fn push_time(text: &mut String, time: chrono::NaiveTime) {
     for (before, part) in [(' ', time.hour()), (':', time.minute()), (':', time.second())] {
         text.push(before);
-        push_digits(text, part.into(), 2);
+        push_digits(text, part, 2);
     }
     text.push('.');
-    push_digits(text, (time.nanosecond() / 1000).into(), 6);
+    push_digits(text, time.nanosecond() / 1000, 6);
 }
 
 fn date(days: i32) -> Result<chrono::NaiveDate> {
