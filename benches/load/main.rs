@@ -4,7 +4,7 @@
 //! read        bytes -> records -> text columns     (source)     one core: the guard and arrow-csv's decoder
 //! clean       records -> typed rows, verdicts      (engine)     one core: `read`, then DataFusion's expressions
 //! bind        typed rows -> cells, checksum        (warehouse)  one core: `cells` memory, `checksum` writing digits
-//! end_to_end  files -> SQLite, scan and etl        (all)        SQLite's one writer, which `sqlite_write` measures
+//! end_to_end  files -> SQLite, scan and etl        (all)        the stages' CPU, and the disk at every commit
 //! ```
 //!
 //! One binary, because every further one would link DataFusion again. The records are those of `loadline demo`: made
