@@ -21,7 +21,7 @@ const PAGE: usize = 1000;
 /// How many quarantined keys a report names.
 const KEYS_NAMED: usize = 10;
 /// How often planning begins anew because another scanner took files of a draft.
-const PLANNING_ATTEMPTS: usize = 10;
+const PLANNING_ATTEMPTS: usize = 1000;
 
 /// What one scan was asked for.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +37,7 @@ pub struct ScanRequest {
 }
 
 /// What one scan of one feed saw and did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ScanReport {
     pub feed: String,
     pub full: bool,
@@ -56,6 +56,8 @@ pub struct ScanReport {
     pub jobs: Vec<FormedJob>,
     /// Files that wait for a fuller job.
     pub waiting: u64,
+    /// Why the listing broke off, if it did. The next scan goes on.
+    pub broken_off: Option<Error>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,28 +85,32 @@ impl Scan<'_> {
     /// scan goes on.
     pub async fn run(&self) -> Result<ScanReport> {
         let watermark = self.store.watermark(&self.feed.name).await?;
-        let listing = self.listing(watermark);
+        let (listing, full) = self.listing(watermark);
         let from = listing.start_at.map_or_else(|| "the start".to_owned(), |at| self.feed.layout.folder(at));
         tracing::info!(feed = self.feed.name, from, "listing");
-        let mut report =
-            ScanReport { feed: self.feed.name.clone(), full: listing.start_at.is_none(), ..Default::default() };
+        let mut report = ScanReport { feed: self.feed.name.clone(), full, ..Default::default() };
         let mut unregistered = Vec::new();
         let listed = self.list(&listing, &mut report, &mut unregistered).await;
         (self.observer)(Event::ListingEnded { feed: self.feed.name.clone() });
+        report.broken_off = listed.err();
+        if report.quarantined > 0 {
+            let (feed, files) = (&self.feed.name, report.quarantined);
+            let keys = report.quarantined_keys.join(", ");
+            tracing::warn!(feed, files, keys, "changed since they were registered: QUARANTINED, not loaded");
+        }
         if self.request.dry_run {
-            listed?;
             self.plan_only(unregistered, &mut report).await?;
             return Ok(report);
         }
-        if listed.is_ok() && report.full && self.request.to.is_none() && self.request.from.is_none() {
+        if full && report.broken_off.is_none() {
             self.store.listed_in_full(&self.feed.name, self.now).await?;
         }
         self.form_jobs(&mut report).await?;
-        listed.map(|()| report)
+        Ok(report)
     }
 
-    /// Where to look: everything, or from the look-back of the watermark on.
-    fn listing(&self, watermark: Watermark) -> Listing {
+    /// Where to look, and whether that is all there is: everything, or from the look-back of the watermark on.
+    fn listing(&self, watermark: Watermark) -> (Listing, bool) {
         let settings = self.settings;
         let from = self.request.from.or(settings.start_from);
         let ordered = self.source.lists_in_key_order() && self.feed.layout.key_order_is_time_order();
@@ -117,13 +123,15 @@ impl Scan<'_> {
             (true, true) => from,
             (true, false) => look_back.max(from),
         };
-        Listing {
+        let full = !backfill && (!ordered || self.request.full || due);
+        let listing = Listing {
             from,
             to: self.request.to,
             start_at,
             settle: settings.settle.unwrap_or_else(|| self.source.default_settle()),
             now: self.now,
-        }
+        };
+        (listing, full)
     }
 
     async fn list(&self, listing: &Listing, report: &mut ScanReport, unregistered: &mut Vec<ListedFile>) -> Result<()> {

@@ -96,7 +96,7 @@ impl Ending<'_> {
     pub fn is_as_planned(&self) -> bool {
         let Self { planned, summary, .. } = self;
         summary.jobs_failed == 1
-            && summary.jobs_postponed + summary.jobs_lost == 0
+            && summary.jobs_postponed() + summary.jobs_lost == 0
             && (summary.rows, summary.rejects) == (planned.rows, planned.rejects)
             && summary.failures.iter().all(|(_, reason)| reason.contains(&planned.failing.key))
     }

@@ -153,7 +153,7 @@ impl JobStore for FakeStore {
     async fn complete(&self, _: JobId, _: &ClaimToken, _: &[FileOutcome]) -> Result<bool> {
         unasked()
     }
-    async fn postpone(&self, _: JobId, _: &ClaimToken, _: Duration, _: &str) -> Result<bool> {
+    async fn postpone(&self, _: JobId, _: &ClaimToken, _: Duration, _: bool, _: &str) -> Result<bool> {
         unasked()
     }
     async fn fail(&self, _: JobId, _: &ClaimToken, _: &[FileOutcome], _: &str) -> Result<bool> {

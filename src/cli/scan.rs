@@ -52,7 +52,7 @@ pub async fn run(args: &ScanArgs, context: &Context, watcher: &Watcher) -> Resul
         return Err(Error::config("--to is not later than --from: no hour lies between them"));
     }
     let request = ScanRequest { full: args.full, from: args.from, to: args.to, dry_run: args.dry_run };
-    let reports = scan(context, args.feed.as_deref(), &request, watcher).await?;
+    let mut reports = scan(context, args.feed.as_deref(), &request, watcher).await?;
     watcher.finish();
     for report in &reports {
         if args.dry_run {
@@ -61,7 +61,12 @@ pub async fn run(args: &ScanArgs, context: &Context, watcher: &Watcher) -> Resul
             report::note(&context.global, &render(report));
         }
     }
-    Ok(Exit::Done)
+    // Every feed has had its turn before the first error is told.
+    let broken_off = reports.iter_mut().find_map(|report| {
+        let error = report.broken_off.take()?;
+        Some(error.context(format!("the listing of feed `{}` broke off", report.feed)))
+    });
+    broken_off.map_or(Ok(Exit::Done), Err)
 }
 
 /// Scans the named feed, or all.

@@ -86,6 +86,9 @@ async fn set_up(context: &Context) -> Result<()> {
     let databases = &context.config;
     if let Some(version) = store.version().await? {
         refuse_newer(context, ("metadata", &databases.metadata_database), version, backend::METADATA_VERSION)?;
+        if version == backend::METADATA_VERSION {
+            context.check_recorded_feeds(&store.recorded_feeds().await?)?;
+        }
     }
     if let Some(version) = warehouse.version().await? {
         refuse_newer(context, ("reporting", &databases.reporting_database), version, backend::REPORTING_VERSION)?;

@@ -1,5 +1,6 @@
 //! What a run came to, counted from the ends of its jobs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ pub struct Summary {
     pub jobs_loaded: u64,
     pub jobs_failed: u64,
     /// To be tried again later, by themselves.
-    pub jobs_postponed: u64,
+    pub postponed: BTreeSet<JobId>,
     /// Taken over by another worker, which counts them.
     pub jobs_lost: u64,
     /// Files of the jobs that were loaded or failed.
@@ -36,7 +37,7 @@ impl Summary {
                 self.failures.push((end.job, reason.clone()));
             }
             Outcome::Postponed(..) => {
-                self.jobs_postponed += 1;
+                self.postponed.insert(end.job);
                 return;
             }
             Outcome::Lost => {
@@ -44,15 +45,20 @@ impl Summary {
                 return;
             }
         }
+        self.postponed.remove(&end.job);
         self.files += end.files as u64;
         self.bytes += end.bytes;
         self.rows += end.rows;
         self.rejects += end.rejects;
     }
 
+    pub fn jobs_postponed(&self) -> u64 {
+        self.postponed.len() as u64
+    }
+
     /// No job ended: there was nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.jobs_loaded + self.jobs_failed + self.jobs_postponed + self.jobs_lost == 0
+        self.jobs_loaded + self.jobs_failed + self.jobs_postponed() + self.jobs_lost == 0
     }
 
     pub fn records(&self) -> u64 {
@@ -60,7 +66,7 @@ impl Summary {
     }
 
     pub fn exit(&self) -> Exit {
-        match (self.jobs_failed, self.jobs_postponed) {
+        match (self.jobs_failed, self.jobs_postponed()) {
             (0, 0) => Exit::Done,
             (0, _) => Exit::SomePostponed,
             _ => Exit::SomeFailed,
@@ -70,7 +76,8 @@ impl Summary {
     /// `4 jobs loaded, 1 failed; 30 files (4.8 MiB); 106,000 records = 105,990 rows + 10 rejects; 52,995 rows/s; 2.0 s`
     pub fn render(&self) -> String {
         let mut text = format!("{} loaded", human::counted(self.jobs_loaded, "job"));
-        let others = [(self.jobs_failed, "failed"), (self.jobs_postponed, "postponed"), (self.jobs_lost, "taken over")];
+        let others =
+            [(self.jobs_failed, "failed"), (self.jobs_postponed(), "postponed"), (self.jobs_lost, "taken over")];
         for (count, word) in others.into_iter().filter(|(count, _)| *count > 0) {
             let _ = write!(text, ", {} {word}", human::count(count));
         }

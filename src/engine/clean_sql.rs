@@ -43,7 +43,7 @@ pub fn load_sql(schema: &Schema) -> String {
     columns.push(format!("{} AS {FAIL_REASON}", reason(schema, OnInvalid::Fail, false)));
     for (index, column) in counted(schema) {
         columns.push(format!("{} AS _invalid_{index}", invalid(index, column)));
-        columns.push(format!("_error IS NULL AND t{index} IS NOT NULL AS _present_{index}"));
+        columns.push(format!("_error IS NULL AND _t{index} IS NOT NULL AS _present_{index}"));
     }
     format!("SELECT {} FROM ({})", columns.join(", "), typed_sql(schema))
 }
@@ -54,12 +54,12 @@ pub fn counted(schema: &Schema) -> impl Iterator<Item = (usize, &Column)> {
     columns.filter(|(_, column)| column.on_invalid == OnInvalid::Null && column.ty != ColumnType::Text)
 }
 
-/// `text` and `typed`: every column's text as tN, its value under its own name.
+/// `text` and `typed`: every column's text as _tN, its value under its own name.
 fn typed_sql(schema: &Schema) -> String {
     let (mut texts, mut values) = (Vec::new(), Vec::new());
     for (index, column) in schema.columns.iter().enumerate() {
-        texts.push(format!("{} AS t{index}", text(column)));
-        values.push(format!("t{index}, {} AS {}", value(column, &format!("t{index}")), quoted(&column.name)));
+        texts.push(format!("{} AS _t{index}", text(column)));
+        values.push(format!("_t{index}, {} AS {}", value(column, &format!("_t{index}")), quoted(&column.name)));
     }
     let sides = "_uri, _record, _line, _offset, _error, _raw";
     format!("SELECT {}, {sides} FROM (SELECT {}, {sides} FROM source)", values.join(", "), texts.join(", "))
@@ -138,13 +138,17 @@ fn timestamp(t: &str, precision: u8, zone: chrono_tz::Tz) -> String {
     let local = cast(t, &format!("Timestamp(Microsecond, Some(\"{zone}\"))"));
     let utc = format!("arrow_cast({local}, 'Timestamp(Microsecond, Some(\"+00:00\"))')");
     let naive = format!("arrow_cast({utc}, 'Timestamp(Microsecond, None)')");
-    format!("CASE WHEN {t} ~ '{pattern}' AND {t} >= '0001' THEN {naive} END")
+    let (first, last) = ("0001-01-01T00:00:00", "9999-12-31T23:59:59.999999");
+    let in_range = [first, last].map(|limit| format!("arrow_cast('{limit}', 'Timestamp(Microsecond, None)')"));
+    let [first, last] = in_range;
+    // An offset may lead out of the years that the text shows.
+    format!("CASE WHEN {t} ~ '{pattern}' AND {naive} BETWEEN {first} AND {last} THEN {naive} END")
 }
 
 /// True where column `index` has a value that does not convert, or none where it must have one.
 fn invalid(index: usize, column: &Column) -> String {
     let value = quoted(&column.name);
-    let converts = if column.required { String::new() } else { format!(" AND t{index} IS NOT NULL") };
+    let converts = if column.required { String::new() } else { format!(" AND _t{index} IS NOT NULL") };
     format!("_error IS NULL{converts} AND {value} IS NULL")
 }
 
@@ -158,7 +162,7 @@ fn reason(schema: &Schema, policy: OnInvalid, malformed: bool) -> String {
     let words = |index: usize, column: &Column| {
         let not_valid = literal(&format!("is not a valid {}", column.ty));
         if column.required {
-            format!("CASE WHEN t{index} IS NULL THEN 'is missing' ELSE {not_valid} END")
+            format!("CASE WHEN _t{index} IS NULL THEN 'is missing' ELSE {not_valid} END")
         } else {
             not_valid
         }

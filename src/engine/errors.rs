@@ -17,8 +17,9 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
     }
     let kind = match error.find_root() {
         DataFusionError::Plan(_) | DataFusionError::SQL(..) | DataFusionError::SchemaError(..) => ErrorKind::Config,
-        DataFusionError::NotImplemented(_) => ErrorKind::Config,
-        DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => ErrorKind::Data,
+        DataFusionError::NotImplemented(_) | DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => {
+            ErrorKind::Config
+        }
         DataFusionError::ResourcesExhausted(_) => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BinaryViewArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{filter_record_batch, is_null};
+use arrow::compute::{and, filter_record_batch, is_null};
 use arrow::datatypes::UInt64Type;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -186,12 +186,17 @@ impl CleanBatch {
         Ok(Some(Failure { record, line, column: columns.value(row).to_owned(), reason }))
     }
 
-    /// Adds up, by column, values that are invalid and values that are present, where invalid ones become NULL.
-    pub fn count_values(&self, invalid: &mut BTreeMap<String, u64>, present: &mut BTreeMap<String, u64>) {
+    /// Adds up, by column, values of the records that load: those that are present, and those that became NULL because
+    /// they are invalid.
+    pub fn count_values(&self, invalid: &mut Counts, present: &mut Counts) -> Result<()> {
+        let loads = is_null(self.texts(REJECT_REASON)?).map_err(arrow_error)?;
         for (name, invalid_at, present_at) in &self.shape.counted {
-            add(invalid, name, self.batch.column(*invalid_at).as_boolean());
-            add(present, name, self.batch.column(*present_at).as_boolean());
+            for (counts, at) in [(&mut *invalid, *invalid_at), (&mut *present, *present_at)] {
+                let flags = and(self.batch.column(at).as_boolean(), &loads).map_err(arrow_error)?;
+                add(counts, name, &flags);
+            }
         }
+        Ok(())
     }
 
     /// The line on which `record` of this batch starts.
@@ -201,10 +206,10 @@ impl CleanBatch {
         self.numbers("_line").ok().map(|lines| lines.value(row))
     }
 
-    /// Byte offset in the plain file at which the last record starts.
-    pub fn last_offset(&self) -> Option<u64> {
+    /// Byte offsets in the plain file at which the first and the last record start.
+    pub fn offsets(&self) -> Option<(u64, u64)> {
         let offsets = self.numbers("_offset").ok()?;
-        (!offsets.is_empty()).then(|| offsets.value(offsets.len() - 1))
+        (!offsets.is_empty()).then(|| (offsets.value(0), offsets.value(offsets.len() - 1)))
     }
 
     fn column(&self, name: &str) -> Result<&Arc<dyn Array>> {
@@ -225,7 +230,10 @@ impl CleanBatch {
     }
 }
 
-fn add(counts: &mut BTreeMap<String, u64>, name: &str, flags: &BooleanArray) {
+/// Counts by column.
+pub type Counts = BTreeMap<String, u64>;
+
+fn add(counts: &mut Counts, name: &str, flags: &BooleanArray) {
     let count = flags.true_count() as u64;
     if count > 0 {
         *counts.entry(name.to_owned()).or_default() += count;

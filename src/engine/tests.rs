@@ -70,7 +70,7 @@ async fn load(feed: &Feed, file: &[u8]) -> crate::error::Result<Loaded> {
             loaded.rows.push(row);
         }
         loaded.rejects.extend(batch.rejects()?);
-        batch.count_values(&mut loaded.invalid, &mut loaded.present);
+        batch.count_values(&mut loaded.invalid, &mut loaded.present).unwrap();
         let failure = batch.failure()?.map(|f| format!("record {} {} {}", f.record, f.column, f.reason));
         loaded.failure = loaded.failure.or(failure);
     }
@@ -148,6 +148,9 @@ async fn values_arrive_exact_or_are_invalid() {
         ("timestamp(3)", "2024-01-01T10:00:00.1234Z", "invalid"),
         ("timestamp(0)", "2024-01-01T10:00:00+02:00", "2024-01-01T08:00:00"),
         ("timestamp(0)", "2024-01-01T10:00:60", "invalid"),
+        ("timestamp(0)", "9999-12-31 23:30:00-05:00", "invalid"),
+        ("timestamp(0)", "0001-01-01 00:00:00+05:00", "invalid"),
+        ("timestamp(0)", "0001-01-01 00:00:00", "0001-01-01T00:00:00"),
         ("string(3)", "äöü", "äöü"),
         ("string(3)", "abcd", "invalid"),
         ("text", "  spaces stay ", "  spaces stay "),
@@ -178,7 +181,7 @@ async fn rejects_have_their_place_reason_and_bytes() {
     let loaded = load(&feed, b"n,id\n1,1\nx,2\n3,abc\n4,\n5\n6,6\n").await.unwrap();
     assert_eq!(loaded.rows, [["1", "1", "1"], ["2", "NULL", "2"], ["6", "6", "6"]]);
     assert_eq!(loaded.invalid, BTreeMap::from([("n".to_owned(), 1)]));
-    assert_eq!(loaded.present["n"], 5);
+    assert_eq!(loaded.present["n"], 3);
     let rejects: Vec<_> =
         loaded.rejects.iter().map(|r| (r.record, r.line, r.column.as_deref(), r.reason.as_str())).collect();
     assert_eq!(
@@ -191,6 +194,19 @@ async fn rejects_have_their_place_reason_and_bytes() {
     );
     assert_eq!(loaded.rejects[0].raw, b"3,abc");
     assert_eq!(loaded.rejects[2].byte_offset, 22);
+}
+
+#[tokio::test]
+async fn columns_may_have_any_name() {
+    let feed = feed(vec![column("t0", "int8", OnInvalid::Null), column("t1", "text", OnInvalid::Null)]);
+    assert_eq!(load(&feed, b"t0,t1\n1,x\n").await.unwrap().rows, [["1", "x", "1"]]);
+}
+
+#[tokio::test]
+async fn values_of_rejected_records_are_not_counted() {
+    let feed = feed(vec![column("id", "int64", OnInvalid::Reject), column("n", "int8", OnInvalid::Null)]);
+    let loaded = load(&feed, b"id,n\nx,y\n1,z\n2,3\n").await.unwrap();
+    assert_eq!((loaded.invalid["n"], loaded.present["n"]), (1, 2));
 }
 
 #[tokio::test]

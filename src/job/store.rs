@@ -119,8 +119,16 @@ pub trait JobStore: Send + Sync {
     /// PROCESSING to LOADED with the outcome of every file, by token. `false`: the claim is lost.
     async fn complete(&self, job: JobId, token: &ClaimToken, outcomes: &[FileOutcome]) -> Result<bool>;
 
-    /// PROCESSING to SENT_FOR_ETL, runnable after `delay`, by token. The attempt stays counted.
-    async fn postpone(&self, job: JobId, token: &ClaimToken, delay: Duration, reason: &str) -> Result<bool>;
+    /// PROCESSING to SENT_FOR_ETL, runnable after `delay`, by token. Where the attempt is not `counted`, because an
+    /// outage was to blame and not the job, it is taken back.
+    async fn postpone(
+        &self,
+        job: JobId,
+        token: &ClaimToken,
+        delay: Duration,
+        counted: bool,
+        reason: &str,
+    ) -> Result<bool>;
 
     /// PROCESSING to FAILED, by token. The caller has walked the failed files back.
     async fn fail(&self, job: JobId, token: &ClaimToken, outcomes: &[FileOutcome], reason: &str) -> Result<bool>;

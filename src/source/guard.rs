@@ -95,7 +95,7 @@ impl Guard {
         self.width = 0;
         match self.next_span()? {
             None => Ok(None),
-            Some(span) if span.dropped_head.is_some() => {
+            Some(span) if span.length > RECORD_BYTES_MAX as u64 => {
                 Err(Error::data(format!("the header is longer than {RECORD_BYTES_MAX} bytes")))
             }
             Some(span) => {
@@ -276,7 +276,13 @@ impl Guard {
         };
         let record = self.next_record + self.block.len() as u64;
         let mut place = format!("record {record} (line {}, byte {})", self.line, self.offset);
-        if let Some((field, at)) = open_quote(head, self.delimiter) {
+        let open_field = self.walk.as_ref().map_or(0, |walk| walk.fields) + 1;
+        // What was dropped can't be looked at again: the quote is in the head if no field has ended since.
+        let opened = open_quote(head, self.delimiter).filter(|(field, _)| *field == open_field);
+        if opened.is_none() {
+            place = format!("field {open_field} of {place}");
+        }
+        if let Some((field, at)) = opened {
             let line = self.line + memchr_iter(b'\n', &head[..at]).count() as u64;
             let byte = self.offset + at as u64;
             place = format!("field {field} of {place}, on line {line} at byte {byte}");

@@ -3,7 +3,7 @@
 //! Invariant: where a listing starts only narrows what is looked at. What is new is decided by the registry.
 
 use chrono::{DateTime, Duration, Utc};
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, TryChunksError};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 
@@ -33,6 +33,8 @@ pub enum Ignored {
     Layout,
     /// The name does not match `files`.
     Name,
+    /// Without a byte: a marker, or a file whose writing has not begun. Found once it holds something.
+    Empty,
     /// In a folder before `start_from`, or outside `--from` and `--to`.
     OutsideWindow,
     /// Too young to be sure that it is whole; the next scan takes it.
@@ -49,6 +51,7 @@ impl Ignored {
             Self::Marker => "markers",
             Self::Layout => "outside the layout",
             Self::Name => "other names",
+            Self::Empty => "without a byte",
             Self::OutsideWindow => "outside the window",
             Self::Unsettled => "not settled yet",
             Self::Unaddressable => "names that are not UTF-8",
@@ -89,7 +92,12 @@ impl Listing {
             Err(object_store::Error::InvalidPath { .. }) => Ok(None),
             Err(error) => Err(listing_error(error)),
         });
-        entries.try_chunks(page).map_err(|error| error.1).boxed()
+        // What was listed before an error is a page as well.
+        let pages = entries.try_chunks(page).flat_map(|listed| match listed {
+            Ok(page) => futures::stream::iter(vec![Ok(page)]),
+            Err(TryChunksError(page, error)) => futures::stream::iter(vec![Ok(page), Err(error)]),
+        });
+        pages.boxed()
     }
 
     fn metas(&self, source: &Source, feed: &Feed) -> Result<BoxStream<'static, object_store::Result<ObjectMeta>>> {
@@ -128,6 +136,9 @@ impl Listing {
         }
         if self.from.is_some_and(|from| hour < from) || self.to.is_some_and(|to| hour >= to) {
             return Err(Ignored::OutsideWindow);
+        }
+        if entry.size == 0 {
+            return Err(Ignored::Empty);
         }
         // Up to a day in the future is another clock, and the file may be half written; further off is a wrong date,
         // and there is nothing to wait for.

@@ -23,7 +23,7 @@ mod table;
 pub use block::{Block, RAW_BYTES_MAX};
 pub use guard::{Guard, RECORD_BYTES_MAX};
 pub use listing::{Classified, Entry, Ignored, Listing};
-pub use pinned::{head, probe};
+pub use pinned::{head, probe, reachable};
 pub use records::RecordReader;
 pub use store::{FileRef, Source};
 pub use table::{STORE_URL, SideColumn, SourceTable, source_schema};

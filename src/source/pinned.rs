@@ -56,6 +56,17 @@ pub async fn head(source: &Source, key: &str) -> Result<Option<Entry>> {
     }
 }
 
+/// Whether anything of the source can be listed at all.
+pub async fn reachable(source: &Source) -> Result<()> {
+    if source.is_gone() {
+        return Err(gone(source));
+    }
+    match source.store().list(None).next().await {
+        None | Some(Ok(_) | Err(object_store::Error::InvalidPath { .. })) => Ok(()),
+        Some(Err(error)) => Err(read_error(source, error)),
+    }
+}
+
 /// Lists the first key below `prefix` and reads a byte of it. `false`: there is none.
 pub async fn probe(source: &Source, prefix: &str) -> Result<bool> {
     let prefix = folder_path(prefix)?;
@@ -116,12 +127,14 @@ fn changed(registered: &str, found: &str) -> Error {
         .hint("`loadline sql --uri` reads the file as it is now; if its job is FAILED, `loadline retry` takes it so")
 }
 
+fn gone(source: &Source) -> Error {
+    let folder = source.folder().map(|folder| folder.display().to_string()).unwrap_or_default();
+    Error::unavailable(format!("the source folder {folder} is gone")).hint("is it mounted?")
+}
+
 fn read_error(source: &Source, error: object_store::Error) -> Error {
     match error {
-        object_store::Error::NotFound { .. } if source.is_gone() => {
-            let folder = source.folder().map(|folder| folder.display().to_string()).unwrap_or_default();
-            Error::unavailable(format!("the source folder {folder} is gone")).hint("is it mounted?")
-        }
+        object_store::Error::NotFound { .. } if source.is_gone() => gone(source),
         object_store::Error::NotFound { .. } => Error::data("gone: it was there at the scan").caused_by(error),
         object_store::Error::Precondition { .. } => Error::data("changed since the scan").caused_by(error),
         other => Error::unavailable("the source can't be read").caused_by(other),

@@ -68,9 +68,10 @@ pub struct Progress {
 pub enum Standing {
     /// The file may be loaded from `records_done` on, or is complete.
     Ready,
-    /// Begun under another plan, or left in the middle of a walk back: walk back, then begin anew.
+    /// Begun and not ended under another plan or version, or left in the middle of a walk back: walk back, then begin
+    /// anew.
     OtherPlan,
-    /// Rows of another version are in the table: quarantine.
+    /// Complete under another version: its rows stay, the file goes into quarantine.
     OtherVersion,
 }
 
@@ -167,7 +168,7 @@ pub trait Warehouse: Send + Sync {
     /// As [`crate::job::JobStore::migrate`], for the ledger and the rejects.
     async fn migrate(&self) -> Result<Vec<String>>;
 
-    /// The columns the table has, by name and declared type, in order; `None` where there is no such table.
+    /// The columns the table has, by name and declared type with its place in the primary key, in order; `None` where there is no such table.
     async fn columns(&self, table: &str) -> Result<Option<Vec<(String, String)>>>;
 
     /// Creates the table and its index where they are missing. Never alters one.

@@ -62,7 +62,7 @@ impl<'a> JobLoader<'a> {
     }
 
     pub async fn run(self) -> Result<JobEnd> {
-        let files: Vec<FileRecord> = self.files_in(FileState::InJob).cloned().collect();
+        let files = self.files();
         let (job, attempt) = (self.claim.job.id, self.claim.job.attempts);
         tracing::info!(job, feed = self.feed.name, files = files.len(), attempt, "claimed");
         (self.etl.observer)(Event::JobStarted {
@@ -83,13 +83,16 @@ impl<'a> JobLoader<'a> {
         Ok(self.end(outcome, &files, &ends))
     }
 
-    fn files_in(&self, state: FileState) -> impl Iterator<Item = &FileRecord> {
-        self.claim.files.iter().filter(move |file| file.state == state)
-    }
-
-    /// Files of the job that the scanner put into quarantine before they were loaded: without them it can't be LOADED.
-    fn held_back(&self) -> impl Iterator<Item = &FileRecord> {
-        self.files_in(FileState::Quarantined).filter(|file| file.loaded_time.is_none())
+    /// The files that the job still has to answer for: those to load, and those that the scanner put into quarantine
+    /// before they were known to be loaded. The latter are never read, but the ledger may hold a part of them.
+    fn files(&self) -> Vec<FileRecord> {
+        let files = self.claim.files.iter();
+        let open = files.filter(|file| match file.state {
+            FileState::InJob => true,
+            FileState::Quarantined => file.loaded_time.is_none(),
+            _ => false,
+        });
+        open.cloned().collect()
     }
 
     /// Take, confirm, load. `None`: the claim is lost.
@@ -196,13 +199,13 @@ impl<'a> JobLoader<'a> {
             Ended::Error(error) if error.is_retryable() => Some(error),
             _ => None,
         });
-        if let Some(error) = retryable
-            && self.attempts_left()
-        {
-            return self.postpone(&error.chain()).await;
+        if let Some(error) = retryable {
+            let outage = self.etl.outage().await.is_some();
+            if outage || self.attempts_left() {
+                return self.postpone(&error.chain(), !outage).await;
+            }
         }
-        let all_complete = ends.iter().all(|end| matches!(end.ended, Ended::Complete(_)));
-        if all_complete && self.held_back().next().is_none() {
+        if ends.iter().all(|end| matches!(end.ended, Ended::Complete(_))) {
             let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
             let held = self.etl.store.complete(self.claim.job.id, &self.claim.token, &outcomes).await?;
             return Ok(if held { Outcome::Loaded } else { Outcome::Lost });
@@ -212,7 +215,8 @@ impl<'a> JobLoader<'a> {
 
     /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue.
     async fn give_back(&self, error: Error) -> Result<Outcome> {
-        let outcome = self.postpone(&error.chain()).await?;
+        let outage = self.etl.outage().await.is_some();
+        let outcome = self.postpone(&error.chain(), !outage).await?;
         if error.is_retryable() { Ok(outcome) } else { Err(error) }
     }
 
@@ -220,10 +224,11 @@ impl<'a> JobLoader<'a> {
         self.claim.job.attempts < self.etl.settings.max_attempts
     }
 
-    async fn postpone(&self, reason: &str) -> Result<Outcome> {
+    /// An attempt that an outage has spoilt is not counted.
+    async fn postpone(&self, reason: &str, counted: bool) -> Result<Outcome> {
         let delay: Duration = backoff(self.claim.job.attempts, rand::random::<f64>());
         let reason = capped(reason.to_owned());
-        let held = self.etl.store.postpone(self.claim.job.id, &self.claim.token, delay, &reason).await?;
+        let held = self.etl.store.postpone(self.claim.job.id, &self.claim.token, delay, counted, &reason).await?;
         Ok(if held { Outcome::Postponed(delay, reason) } else { Outcome::Lost })
     }
 
@@ -247,10 +252,6 @@ impl<'a> JobLoader<'a> {
     /// A line for every file that did not load: its key, the place and the whole chain of causes.
     fn failure_msg(&self, ends: &[FileEnd]) -> String {
         let mut lines: Vec<String> = ends.iter().filter_map(problem).collect();
-        lines.extend(self.held_back().map(|file| {
-            let why = file.error.as_deref().unwrap_or("changed at the source");
-            format!("{}: quarantined: {why}", file.key)
-        }));
         if self.claim.job.attempts > self.etl.settings.max_attempts {
             let last = self.claim.job.failure_msg.as_deref().unwrap_or("its worker died");
             let attempts = match self.etl.settings.max_attempts {
@@ -296,6 +297,10 @@ fn settled(taken: &Taken) -> Option<Ended> {
 async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
     if let Some(ended) = settled(&taken) {
         return ended;
+    }
+    if loader.file.state == FileState::Quarantined {
+        let why = loader.file.error.as_deref().unwrap_or("changed at the source");
+        return Ended::Error(Error::data(format!("quarantined: {why}")));
     }
     if given_up {
         return Ended::Error(Error::data("not loaded: the job's attempts are spent"));

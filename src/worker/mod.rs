@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::job::{ClaimRequest, JobOrder, JobStore};
 use crate::progress::{Event, JobEnd, Observer, Outcome};
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::warehouse::Warehouse;
 
 /// How long a claim holds without a heartbeat.
@@ -94,7 +94,7 @@ impl Etl {
     /// Runs the workers until no job is runnable.
     ///
     /// # Errors
-    /// What stopped a worker: the metadata database out of reach, a job of a feed that the config lacks. The other
+    /// What stopped a worker: a database or the source out of reach, a job of a feed that the config lacks. The other
     /// workers end their jobs first.
     pub async fn run(self: Arc<Self>) -> Result<EtlReport> {
         let mut workers = JoinSet::new();
@@ -124,7 +124,14 @@ impl Etl {
         };
         while stop.load(Ordering::Relaxed) == 0 {
             match self.work_once(&request).await {
-                Ok(Some(end)) => report.count(&end),
+                Ok(Some(end)) => {
+                    report.count(&end);
+                    let postponed = matches!(end.outcome, Outcome::Postponed(..));
+                    if postponed && let Some(error) = self.outage().await {
+                        stop.fetch_add(1, Ordering::Relaxed);
+                        return (report, Some(error));
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     stop.fetch_add(1, Ordering::Relaxed);
@@ -133,6 +140,14 @@ impl Etl {
             }
         }
         (report, None)
+    }
+
+    /// What is out of reach for every job, if anything: claiming more of them would only use their attempts up.
+    async fn outage(&self) -> Option<Error> {
+        match self.warehouse.version().await {
+            Ok(_) => source::reachable(&self.source).await.err(),
+            Err(error) => Some(error),
+        }
     }
 
     /// Claims and works on one job; `None` where nothing is runnable.

@@ -60,8 +60,8 @@ impl SegmentReader {
         let mut first_offset = None;
         while let Some(batch) = self.next_batch().await? {
             let room = self.limits.records_max - records;
-            let offset = batch.last_offset().unwrap_or(0);
-            let start = *first_offset.get_or_insert(offset);
+            let (begins, offset) = batch.offsets().unwrap_or_default();
+            let start = *first_offset.get_or_insert(begins);
             if room == 0 || (records > 0 && offset.saturating_sub(start) > self.limits.bytes_max) {
                 self.ahead = Some(batch);
                 return Ok(segment);
@@ -73,7 +73,7 @@ impl SegmentReader {
             records += taken.records();
             self.at = taken.range().map_or(self.at, |(_, last)| last);
             segment.to = self.at;
-            segment.offset = taken.last_offset().unwrap_or(segment.offset);
+            segment.offset = taken.offsets().map_or(segment.offset, |(_, last)| last);
             segment.batches.push(taken);
         }
         segment.is_last = true;

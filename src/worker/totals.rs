@@ -34,7 +34,7 @@ impl Totals {
         }
         self.records += batch.records() as u64;
         self.rejects += batch.reject_count()?;
-        batch.count_values(&mut self.invalid, &mut self.present);
+        batch.count_values(&mut self.invalid, &mut self.present)?;
         Ok(())
     }
 

@@ -149,7 +149,7 @@ impl World {
             _ => (self.now, self.now - seconds),
         };
         let key = format!("{}{number:06}.csv", feed().layout.folder(hour));
-        let size = self.rng.random_range(0..1000);
+        let size = self.rng.random_range(1..1000);
         self.bucket.put(&key, modified, format!("\"{number}\""), size);
         self.arrived.push(key);
     }

@@ -107,6 +107,7 @@ conformance! { ledger with db:
     two_takers_never_share_an_epoch(db.warehouse(), db.warehouse())
     nothing_done_is_adopted(db.warehouse(), db)
     something_done_is_bound_to_version_and_plan(db.warehouse(), db)
+    a_part_of_another_version_is_walked_back(db.warehouse(), db)
     a_complete_file_is_done_whatever_the_plan(db.warehouse())
     a_complete_empty_file_is_not_begun_anew(db.warehouse())
     segments_follow_each_other(db.warehouse(), db)

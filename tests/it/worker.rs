@@ -7,10 +7,10 @@ use std::time::Duration;
 use loadline::backend::sqlite::{SqliteJobStore, SqliteWarehouse};
 use loadline::clock;
 use loadline::config::Config;
-use loadline::job::{ClaimRequest, FileState, JobFilter, JobOrder, JobStatus, JobStore};
+use loadline::job::{ClaimRequest, FileState, JobFilter, JobOrder, JobStatus, JobStore, Replacement};
 use loadline::progress::{Event, Observer, Outcome};
 use loadline::scanner::{Scan, ScanRequest};
-use loadline::source::Source;
+use loadline::source::{Entry, Source};
 use loadline::warehouse::{LedgerKey, Standing, TableSpec, Taker, Warehouse};
 use loadline::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
 use rusqlite::Connection;
@@ -60,6 +60,10 @@ impl Bench {
     }
 
     async fn etl(&self, observer: Observer) -> EtlReport {
+        self.try_etl(observer).await.unwrap()
+    }
+
+    async fn try_etl(&self, observer: Observer) -> loadline::error::Result<EtlReport> {
         let path = self.folder.path().join("m.db");
         let etl = Etl {
             store: self.store.clone(),
@@ -78,7 +82,11 @@ impl Bench {
             },
             observer,
         };
-        Arc::new(etl).run().await.unwrap()
+        Arc::new(etl).run().await
+    }
+
+    async fn head(&self, key: &str) -> Entry {
+        loadline::source::head(&self.source, key).await.unwrap().unwrap()
     }
 
     async fn job_status(&self) -> (JobStatus, Option<String>) {
@@ -96,7 +104,7 @@ impl Bench {
     /// The take of a worker that knows nothing of the claim.
     async fn stray_take(&self, key: &str) -> Standing {
         let feed = &self.config.feeds[0];
-        let head = loadline::source::head(&self.source, key).await.unwrap().unwrap();
+        let head = self.head(key).await;
         let key = LedgerKey { key: key.to_owned(), version: head.version, hour: head.modified };
         let (name, table) = (feed.name.clone(), feed.table.clone());
         let taker = Taker { feed: name, job: 99, table, plan_hash: feed.plan_hash() };
@@ -181,6 +189,78 @@ async fn spent_attempts_end_in_failed_without_a_row() {
     let reason = reason.unwrap();
     assert!(reason.starts_with("given up after 2 attempts; the last one: its worker died"), "{reason}");
     assert_eq!(bench.rows(), (0, 0));
+}
+
+/// An observer that ends the metadata's reach after the third segment: the worker stops as if it had died there.
+fn dies_after_three_segments(bench: &Bench) -> Observer {
+    let path = bench.folder.path().join("m.db");
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    Arc::new(move |event| {
+        if matches!(event, Event::Advanced { .. }) && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 {
+            let metadata = Connection::open(&path).unwrap();
+            let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', claim_token = NULL, \
+                       run_after = '9999-12-31 00:00:00.000000' WHERE status = 'PROCESSING'";
+            metadata.execute(sql, []).unwrap();
+            let reporting = Connection::open(path.with_file_name("r.db")).unwrap();
+            reporting.execute("UPDATE loadline_files SET epoch = epoch + 1", []).unwrap();
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_replaced_when_it_was_half_loaded_leaves_nothing_and_loads_anew() {
+    let bench = Bench::new(&[(KEY, &numbers(95))]).await;
+    assert_eq!(bench.etl(dies_after_three_segments(&bench)).await.lost, 1);
+    assert_eq!(bench.rows(), (30, 30));
+    let metadata = Connection::open(bench.folder.path().join("m.db")).unwrap();
+    metadata.execute("UPDATE scanner_jobs SET run_after = '1970-01-01 00:00:00.000000'", []).unwrap();
+
+    write(bench.folder.path(), KEY, &numbers(7));
+    bench.scan().await;
+    assert_eq!(bench.etl(loadline::progress::unobserved()).await, EtlReport { failed: 1, ..Default::default() });
+    assert_eq!(bench.rows(), (0, 0), "a file that is not loaded left rows behind");
+    let (_, reason) = bench.job_status().await;
+    assert!(reason.unwrap().contains("quarantined: changed at the source"));
+
+    // A person lets it in as it is now.
+    let job = bench.store.jobs(&JobFilter::default()).await.unwrap()[0].id;
+    let (file, now) = (&bench.store.files_of(job).await.unwrap()[0], bench.head(KEY).await);
+    let replacement = Replacement { id: file.id, version: now.version, size: now.size, modified: now.modified };
+    assert!(bench.store.retry(job, &[replacement]).await.unwrap());
+    assert_eq!(bench.etl(loadline::progress::unobserved()).await.loaded, 1);
+    assert_eq!(bench.rows(), (7, 7));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_complete_when_it_changed_ends_its_job() {
+    let bench = Bench::new(&[(KEY, &numbers(20))]).await;
+    assert_eq!(bench.etl(loadline::progress::unobserved()).await.loaded, 1);
+    // The worker died between the ledger's commit and the metadata's; then the file changed.
+    let metadata = Connection::open(bench.folder.path().join("m.db")).unwrap();
+    metadata.execute("UPDATE scanner_jobs SET status = 'SENT_FOR_ETL' WHERE status = 'LOADED'", []).unwrap();
+    metadata.execute("UPDATE scanner_files SET state = 'IN_JOB', loaded_time = NULL, rows_loaded = NULL", []).unwrap();
+    write(bench.folder.path(), KEY, &numbers(7));
+    bench.scan().await;
+    assert_eq!(bench.etl(loadline::progress::unobserved()).await, EtlReport { loaded: 1, ..Default::default() });
+    let job = bench.store.jobs(&JobFilter::default()).await.unwrap().remove(0);
+    let file = bench.store.files_of(job.id).await.unwrap().remove(0);
+    assert_eq!((job.status, job.rows_loaded), (JobStatus::Loaded, Some(20)));
+    assert_eq!((file.state, file.rows_loaded, file.loaded_time.is_some()), (FileState::Quarantined, Some(20), true));
+    assert_eq!(bench.rows(), (20, 20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_stops_the_run_and_uses_no_attempt_up() {
+    let files: Vec<(String, String)> =
+        (0..24).map(|hour| (format!("2026/01/01/{hour:02}/a.csv"), numbers(3))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+    let bench = Bench::new(&files).await;
+    let incoming = bench.folder.path().join("incoming");
+    std::fs::rename(&incoming, bench.folder.path().join("away")).unwrap();
+    let error = bench.try_etl(loadline::progress::unobserved()).await.unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    let job = bench.store.jobs(&JobFilter::default()).await.unwrap().remove(0);
+    assert_eq!((job.status, job.attempts), (JobStatus::SentForEtl, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

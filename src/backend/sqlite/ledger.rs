@@ -74,7 +74,8 @@ fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) ->
     let progress = progress(row)?;
 
     let nothing_done = progress.records_done == 0 && !progress.complete;
-    let walking_back = plan == WALKING_BACK && !nothing_done;
+    // A part of another version promises nothing to anyone. No segment may follow it: the walk back begins here.
+    let walking_back = !nothing_done && !progress.complete && (plan == WALKING_BACK || version != file.version);
     let standing = match () {
         _ if nothing_done => Standing::Ready,
         _ if walking_back => Standing::OtherPlan,
@@ -82,9 +83,11 @@ fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) ->
         _ if progress.complete || plan == taker.plan_hash => Standing::Ready,
         _ => Standing::OtherPlan,
     };
-    // What a walk back still has to take out is of no version any more: the walk ends before a segment begins.
-    let adopted_version = if nothing_done || walking_back { &file.version } else { &version };
-    let (adopted_table, adopted_plan) = if nothing_done { (&taker.table, &taker.plan_hash) } else { (&table, &plan) };
+    let (adopted_version, adopted_table, adopted_plan) = match () {
+        _ if nothing_done => (&file.version, &taker.table, taker.plan_hash.as_str()),
+        _ if walking_back => (&file.version, &table, WALKING_BACK),
+        _ => (&version, &table, plan.as_str()),
+    };
     let mut update = c.prepare_cached(
         "UPDATE loadline_files SET epoch = ?2, job = ?3, version = ?4, target_table = ?5, plan_hash = ?6, \
          updated_time = ?7 WHERE file = ?1",

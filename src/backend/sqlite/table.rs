@@ -29,17 +29,37 @@ fn column_type(column: &TableColumn) -> String {
 }
 
 /// Names and declared types, NOT NULL included, in order.
-pub(super) fn expected_columns(table: &TableSpec) -> Vec<(String, String)> {
+fn declared_columns(table: &TableSpec) -> Vec<(String, String)> {
     let lineage = [FILE_COLUMN, RECORD_COLUMN].map(|name| (name.to_owned(), "INTEGER NOT NULL".to_owned()));
     table.columns.iter().map(|column| (column.name.clone(), column_type(column))).chain(lineage).collect()
+}
+
+/// Names of the primary key's columns.
+fn key(table: &TableSpec) -> Vec<String> {
+    if table.primary_key.is_empty() {
+        return vec![FILE_COLUMN.to_owned(), RECORD_COLUMN.to_owned()];
+    }
+    table.primary_key.clone()
+}
+
+/// As [`columns`] reads them.
+pub(super) fn expected_columns(table: &TableSpec) -> Vec<(String, String)> {
+    let key = key(table);
+    let mut columns = declared_columns(table);
+    for (name, ty) in &mut columns {
+        if let Some(place) = key.iter().position(|column| column == name) {
+            ty.push_str(&format!(", primary key {}", place + 1));
+        }
+    }
+    columns
 }
 
 pub(super) fn ddl(table: &TableSpec) -> Vec<String> {
     let name = quote(&table.name);
     let quoted_list = |names: &[String]| names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
     let lineage = quoted_list(&[FILE_COLUMN.to_owned(), RECORD_COLUMN.to_owned()]);
-    let key = if table.primary_key.is_empty() { lineage.clone() } else { quoted_list(&table.primary_key) };
-    let columns = expected_columns(table);
+    let key = quoted_list(&key(table));
+    let columns = declared_columns(table);
     let columns: Vec<String> = columns.iter().map(|(name, ty)| format!("    {} {ty}", quote(name))).collect();
     let columns = columns.join(",\n");
     let mut ddl = vec![format!(
@@ -52,8 +72,10 @@ pub(super) fn ddl(table: &TableSpec) -> Vec<String> {
     ddl
 }
 
+/// Names of the columns with their types, NOT NULL and place in the primary key included, in order.
 pub(super) fn columns(c: &Connection, table: &str) -> Result<Option<Vec<(String, String)>>, Fault> {
     let sql = "SELECT name, type || CASE \"notnull\" WHEN 1 THEN ' NOT NULL' ELSE '' END \
+               || CASE pk WHEN 0 THEN '' ELSE ', primary key ' || pk END \
                FROM pragma_table_info(?1) ORDER BY cid";
     let mut select = c.prepare_cached(sql)?;
     let columns: Vec<(String, String)> =

@@ -283,23 +283,27 @@ pub async fn a_postponed_job_waits_and_keeps_its_attempts(store: &dyn JobStore) 
     store.migrate(None).await.unwrap();
     let job = job_of(store, &["a"]).await;
     let held = claim(store).await;
-    assert!(store.postpone(job, &held.token, Duration::from_secs(600), "the source is away").await.unwrap());
+    assert!(store.postpone(job, &held.token, Duration::from_secs(600), true, "the source is away").await.unwrap());
     assert!(store.claim(&request(JobOrder::Oldest)).await.unwrap().is_none());
     let waiting = store.job(job).await.unwrap().unwrap();
     assert_eq!((waiting.status, waiting.attempts), (JobStatus::SentForEtl, 1));
     assert!(waiting.run_after > waiting.created_time + chrono::Duration::seconds(500));
     assert_eq!(waiting.failure_msg.as_deref(), Some("the source is away"));
-    assert!(!store.postpone(job, &held.token, Duration::ZERO, "").await.unwrap(), "an old token postponed a job");
+    assert!(!store.postpone(job, &held.token, Duration::ZERO, true, "").await.unwrap(), "an old token postponed a job");
 }
 
 pub async fn a_postponed_job_comes_back_with_the_next_attempt(store: &dyn JobStore) {
     store.migrate(None).await.unwrap();
     let job = job_of(store, &["a"]).await;
     let first = claim(store).await;
-    assert!(store.postpone(job, &first.token, Duration::ZERO, "busy").await.unwrap());
+    assert!(store.postpone(job, &first.token, Duration::ZERO, true, "busy").await.unwrap());
     let second = claim(store).await;
     assert_eq!((second.job.id, second.job.attempts), (job, 2));
     assert_eq!(second.job.started_time, first.job.started_time, "started_time is that of the first claim");
+    // An outage is not the job's fault.
+    assert!(store.postpone(job, &second.token, Duration::ZERO, false, "the source is away").await.unwrap());
+    let second = claim(store).await;
+    assert_eq!(second.job.attempts, 2);
     assert!(store.complete(job, &second.token, &[]).await.unwrap());
     assert_eq!(store.job(job).await.unwrap().unwrap().failure_msg, None);
 }
@@ -351,7 +355,7 @@ pub async fn an_old_token_changes_nothing(store: &dyn JobStore) {
     assert!(!store.confirm(job, &other, LEASE).await.unwrap());
     assert!(!store.complete(job, &other, &outcomes).await.unwrap());
     assert!(!store.fail(job, &other, &outcomes, "no").await.unwrap());
-    assert!(!store.postpone(job, &other, LEASE, "no").await.unwrap());
+    assert!(!store.postpone(job, &other, LEASE, true, "no").await.unwrap());
     assert!(!store.confirm(job + 1, &held.token, LEASE).await.unwrap());
     let after = format!("{:?} {:?}", store.job(job).await.unwrap(), store.files_of(job).await.unwrap());
     assert_eq!(before, after);

@@ -180,10 +180,25 @@ pub async fn something_done_is_bound_to_version_and_plan(warehouse: &dyn Warehou
     let same = take(warehouse, "v1", PLAN).await;
     assert_eq!((same.standing, same.progress), (Standing::Ready, done(3, false)));
     assert_eq!(take(warehouse, "v1", OTHER_PLAN).await.standing, Standing::OtherPlan);
-    assert_eq!(take(warehouse, "v2", PLAN).await.standing, Standing::OtherVersion);
-    assert_eq!(take(warehouse, "v2", OTHER_PLAN).await.standing, Standing::OtherVersion);
     let row = read.query("SELECT version, plan_hash FROM loadline_files").await;
     assert_eq!(row, [texts(&["v1", PLAN])], "a take that is not Ready adopted something");
+}
+
+/// Half loaded, then replaced: nothing of the old version may stay, and nothing of the new one may follow it.
+pub async fn a_part_of_another_version_is_walked_back(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    let taken = take(warehouse, "v1", PLAN).await;
+    load(warehouse, &fence(&taken, PLAN), 0, 3, false).await;
+    let taken = take(warehouse, "v2", PLAN).await;
+    assert_eq!(taken.standing, Standing::OtherPlan);
+    assert!(matches!(warehouse.begin(&fence(&taken, PLAN), 3).await.unwrap(), Begun::Lost));
+    // Whoever takes it next, after a crash, sees the same.
+    let taken = take(warehouse, "v2", PLAN).await;
+    assert_eq!(taken.standing, Standing::OtherPlan);
+    assert!(warehouse.walk_back(&fence(&taken, PLAN), &table(&[])).await.unwrap());
+    assert_eq!(read.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
+    let row = read.query("SELECT version, plan_hash, records_done FROM loadline_files").await;
+    assert_eq!(row, [texts(&["v2", PLAN, "0"])]);
 }
 
 pub async fn a_complete_file_is_done_whatever_the_plan(warehouse: &dyn Warehouse) {

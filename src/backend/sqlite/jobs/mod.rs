@@ -108,9 +108,16 @@ impl JobStore for SqliteJobStore {
         self.database.write(move |c| queue::complete(c, job, &token, &outcomes)).await
     }
 
-    async fn postpone(&self, job: JobId, token: &ClaimToken, delay: Duration, reason: &str) -> Result<bool> {
+    async fn postpone(
+        &self,
+        job: JobId,
+        token: &ClaimToken,
+        delay: Duration,
+        counted: bool,
+        reason: &str,
+    ) -> Result<bool> {
         let (token, reason) = (token.clone(), reason.to_owned());
-        self.database.write(move |c| queue::postpone(c, job, &token, delay, &reason)).await
+        self.database.write(move |c| queue::postpone(c, job, &token, delay, counted, &reason)).await
     }
 
     async fn fail(&self, job: JobId, token: &ClaimToken, outcomes: &[FileOutcome], reason: &str) -> Result<bool> {

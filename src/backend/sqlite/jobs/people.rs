@@ -4,15 +4,15 @@ use rusqlite::{Connection, params};
 
 use super::rows;
 use crate::backend::sqlite::fault::Fault;
-use crate::backend::sqlite::value::{Count, time_text};
+use crate::backend::sqlite::value::{Count, at_once, time_text};
 use crate::clock;
 use crate::job::{FileRecord, Job, JobFilter, JobId, JobStatus, Replacement};
 
 pub(super) fn retry(c: &Connection, job: JobId, replacements: &[Replacement]) -> Result<bool, Fault> {
     let now = time_text(clock::now());
-    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, failure_msg = NULL, run_after = ?2, \
+    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, failure_msg = NULL, run_after = ?3, \
                started_time = NULL, finished_time = NULL, modified_time = ?2 WHERE id = ?1 AND status = 'FAILED'";
-    if c.execute(sql, params![job, now])? != 1 {
+    if c.execute(sql, params![job, now, at_once()])? != 1 {
         return Ok(false);
     }
     // A file that its job did not reach is still IN_JOB, and may have been replaced as well.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::people;
 use crate::backend::sqlite::fault::Fault;
-use crate::backend::sqlite::value::{Count, after, time_text};
+use crate::backend::sqlite::value::{Count, after, at_once, time_text};
 use crate::clock;
 use crate::error::Error;
 use crate::job::{Claim, ClaimRequest, ClaimToken, FileOutcome, JobId, JobOrder};
@@ -20,11 +20,11 @@ pub(super) fn owners(c: &Connection) -> Result<Vec<String>, Fault> {
 
 pub(super) fn rescue(c: &Connection, dead: &[String]) -> Result<u64, Fault> {
     let give_back = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', claim_token = NULL, lease_owner = NULL, \
-                     lease_until = NULL, run_after = ?1, modified_time = ?1 WHERE status = 'PROCESSING'";
-    let now = time_text(clock::now());
-    let mut rescued = c.execute(&format!("{give_back} AND lease_until < ?1"), [&now])?;
+                     lease_until = NULL, run_after = ?2, modified_time = ?1 WHERE status = 'PROCESSING'";
+    let (now, at_once) = (time_text(clock::now()), at_once());
+    let mut rescued = c.execute(&format!("{give_back} AND lease_until < ?1"), [&now, &at_once])?;
     for owner in dead {
-        rescued += c.execute(&format!("{give_back} AND lease_owner = ?2"), [&now, owner])?;
+        rescued += c.execute(&format!("{give_back} AND lease_owner = ?3"), [&now, &at_once, owner])?;
     }
     Ok(rescued as u64)
 }
@@ -65,13 +65,14 @@ pub(super) fn postpone(
     job: JobId,
     token: &ClaimToken,
     delay: Duration,
+    counted: bool,
     reason: &str,
 ) -> Result<bool, Fault> {
     let now = clock::now();
-    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', run_after = ?3, failure_msg = ?4, modified_time = ?5, \
+    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = attempts - ?6, run_after = ?3, failure_msg = ?4, modified_time = ?5, \
                claim_token = NULL, lease_owner = NULL, lease_until = NULL \
                WHERE id = ?1 AND status = 'PROCESSING' AND claim_token = ?2";
-    Ok(c.execute(sql, params![job, token.0, time_text(after(now, delay)), reason, time_text(now)])? == 1)
+    Ok(c.execute(sql, params![job, token.0, time_text(after(now, delay)), reason, time_text(now), !counted])? == 1)
 }
 
 pub(super) fn complete(

@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, named_params, par
 
 use super::rows;
 use crate::backend::sqlite::fault::Fault;
-use crate::backend::sqlite::value::{Count, key_hash, time_if_any, time_text, unknown_word};
+use crate::backend::sqlite::value::{Count, at_once, key_hash, time_if_any, time_text, unknown_word};
 use crate::clock;
 use crate::error::Error;
 use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, Watermark};
@@ -167,10 +167,13 @@ pub(super) fn form_job(c: &Connection, draft: &JobDraft) -> Result<Option<JobId>
     let now = time_text(clock::now());
     let insert = "INSERT INTO scanner_jobs \
                   (feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, run_after) \
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?5)";
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
     let latest = time_text(draft.latest_file_modified_time);
     let status = JobStatus::SentForEtl.as_str();
-    c.execute(insert, params![draft.feed, draft.uris, latest, Count(draft.total_size_in_bytes), now, status])?;
+    c.execute(
+        insert,
+        params![draft.feed, draft.uris, latest, Count(draft.total_size_in_bytes), now, status, at_once()],
+    )?;
     let job = c.last_insert_rowid();
     let mut take = c.prepare_cached(
         "UPDATE scanner_files SET state = 'IN_JOB', job_id = ?2, updated_time = ?3 WHERE id = ?1 AND state = 'FOUND'",
