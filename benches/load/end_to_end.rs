@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use criterion::{BatchSize, Criterion, Throughput};
 use loadline::backend::sqlite::{SqliteJobStore, SqliteWarehouse};
 use loadline::clock;
+use loadline::engine::LoadPlanner;
 use loadline::job::{JobOrder, JobStore};
 use loadline::progress::unobserved;
 use loadline::scanner::{Scan, ScanRequest};
@@ -80,19 +81,20 @@ impl Target {
         let (store, feed, now) = (self.store.as_ref(), loans.feed(), clock::now());
         let scan = Scan { source: &source, store, feed, settings, request: &request, observer: &observer, now };
         let jobs = scan.run().await.unwrap().jobs.len();
-        let report = Arc::new(self.etl(loans, source, workers)).run().await.unwrap();
+        let report = Arc::new(self.etl(loans, source, workers).await).run().await.unwrap();
         assert_eq!((report.loaded, report.failed), (jobs, 0));
     }
 
-    fn etl(&self, loans: &Loans, source: Source, workers: usize) -> Etl {
+    async fn etl(&self, loans: &Loans, source: Source, workers: usize) -> Etl {
         let metadata = metadata(&self.folder);
         let config = &loans.config.etl;
+        let planner = LoadPlanner::new(&source, &loans.config.feeds[0]).await.unwrap();
         Etl {
             store: self.store.clone(),
             store_factory: Arc::new(move || Ok(Box::new(SqliteJobStore::open(&metadata)?))),
             warehouse: self.warehouse.clone(),
             source,
-            feeds: loans.config.feeds.clone(),
+            planners: vec![planner],
             settings: EtlSettings {
                 workers,
                 max_attempts: config.max_attempts,

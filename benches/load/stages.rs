@@ -87,7 +87,8 @@ pub fn clean(criterion: &mut Criterion) {
 }
 
 async fn load_plan(input: &Input) -> LoadPlan {
-    LoadPlan::new(&input.source, &input.feed, std::slice::from_ref(&input.file)).await.unwrap()
+    let planner = LoadPlanner::new(&input.source, &input.feed).await.unwrap();
+    planner.over(std::slice::from_ref(&input.file)).unwrap()
 }
 
 async fn count(plan: &LoadPlan) -> u64 {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Context, Exit, Watcher, report, setup};
 use crate::backend;
+use crate::engine::LoadPlanner;
 use crate::error::Result;
 use crate::job::JobOrder;
 use crate::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
@@ -75,16 +76,19 @@ pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) ->
     let metadata = config.metadata_database.clone();
     let (store, warehouse) = (context.job_store().await?, context.warehouse().await?);
     // What is wrong with the set-up must not be put down to the jobs.
-    setup::check_schemas(config).await?;
+    let source = context.source()?;
+    let mut planners = Vec::with_capacity(config.feeds.len());
     for feed in &config.feeds {
+        let planner = LoadPlanner::new(&source, feed).await;
+        planners.push(planner.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?);
         setup::check_table(feed, warehouse.as_ref()).await?;
     }
     let etl = Etl {
         store,
         store_factory: Arc::new(move || backend::open_job_store(&metadata)),
         warehouse,
-        source: context.source()?,
-        feeds: config.feeds.clone(),
+        source,
+        planners,
         settings: EtlSettings {
             workers: args.workers.map_or(config.etl.workers, usize::from),
             max_attempts: config.etl.max_attempts,

@@ -1,4 +1,5 @@
-//! The plan of a load: one physical plan a job, whose partition *i* is file *i* in record order.
+//! The plan of a load: made once a feed, and put over the files of each job; its partition *i* is file *i* in record
+//! order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +17,18 @@ use super::errors::from_datafusion;
 use super::session::{Grouping, JobFiles, new_session, register_job};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::source::{FileRef, RAW_BYTES_MAX, Source};
+use crate::source::{FileRef, RAW_BYTES_MAX, Source, over_files};
 use crate::warehouse::Reject;
 
+/// How the files of a feed are loaded.
+pub struct LoadPlanner {
+    feed: Feed,
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    shape: Arc<Shape>,
+}
+
+/// How the files of one job are loaded.
 pub struct LoadPlan {
     plan: Arc<dyn ExecutionPlan>,
     task: Arc<TaskContext>,
@@ -33,17 +43,18 @@ struct Shape {
     counted: Vec<(String, usize, usize)>,
 }
 
-impl LoadPlan {
-    /// Plans the load of `files`, without opening one.
-    pub async fn new(source: &Source, feed: &Feed, files: &[FileRef]) -> Result<Self> {
+impl LoadPlanner {
+    /// Plans the cleaning, without data.
+    ///
+    /// # Errors
+    /// Config where the schema's SQL can't be planned.
+    pub async fn new(source: &Source, feed: &Feed) -> Result<Self> {
         let ctx = new_session(source, 1)?;
+        // Stands for the files to come, and is never opened.
+        let files = &[FileRef { key: "any".to_owned(), version: String::new(), size: 0 }];
         register_job(&ctx, &JobFiles { source, feed, files, grouping: Grouping::PerFile }).await?;
         let frame = ctx.sql(&load_sql(&feed.schema)).await.map_err(from_datafusion)?;
         let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
-        let partitions = plan.output_partitioning().partition_count();
-        if partitions != files.len() {
-            return Err(Error::internal(format!("{} files were planned as {partitions} partitions", files.len())));
-        }
         let schema = plan.schema();
         let position = |name: String| schema.index_of(&name).map_err(|e| Error::internal("load plan").caused_by(e));
         let counted: Result<Vec<_>> = counted(&feed.schema)
@@ -53,9 +64,25 @@ impl LoadPlan {
             })
             .collect();
         let shape = Shape { declared: feed.schema.columns.len(), counted: counted? };
-        Ok(Self { plan, task: ctx.task_ctx(), shape: Arc::new(shape) })
+        Ok(Self { feed: feed.clone(), plan, task: ctx.task_ctx(), shape: Arc::new(shape) })
     }
 
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The plan over `files`, none of which is opened yet.
+    pub fn over(&self, files: &[FileRef]) -> Result<LoadPlan> {
+        let plan = over_files(self.plan.clone(), files).map_err(from_datafusion)?;
+        let partitions = plan.output_partitioning().partition_count();
+        if partitions != files.len() {
+            return Err(Error::internal(format!("{} files were planned as {partitions} partitions", files.len())));
+        }
+        Ok(LoadPlan { plan, task: self.task.clone(), shape: self.shape.clone() })
+    }
+}
+
+impl LoadPlan {
     /// The cleaned records of file `index` from its first one on. May be called again for another pass.
     pub fn file(&self, index: usize) -> Result<CleanStream> {
         // A plan keeps the metrics of every pass, some 80 KiB; those of a copy end with the stream.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! register_job: files --> `source` (text + places) --view--> `clean` (typed + _reject)
-//! LoadPlan:     `source` --one SELECT, planned once a job--> typed rows, rejects, counts; one partition a file
+//! LoadPlanner:  `source` --one SELECT, planned once a feed--> typed rows, rejects, counts; one partition a file
 //! query:        read-only SQL over both
 //! ```
 //!
@@ -17,7 +17,7 @@ mod session;
 
 pub use clean_sql::{clean_sql, load_sql};
 pub use errors::from_datafusion;
-pub use load_plan::{CleanBatch, CleanStream, LoadPlan};
+pub use load_plan::{CleanBatch, CleanStream, LoadPlan, LoadPlanner};
 pub use query::{check_feed, query};
 pub use session::{Grouping, JobFiles, register_job};
 

@@ -27,5 +27,5 @@ pub async fn check_feed(feed: &Feed) -> Result<()> {
     let nowhere = object_store::memory::InMemory::new();
     let url = url::Url::parse("memory:///").map_err(|e| crate::error::Error::internal("a url").caused_by(e))?;
     let source = Source::with_store(url, std::sync::Arc::new(nowhere));
-    super::LoadPlan::new(&source, feed, &[]).await.map(|_| ())
+    super::LoadPlanner::new(&source, feed).await.map(|_| ())
 }

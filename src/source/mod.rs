@@ -26,7 +26,7 @@ pub use listing::{Classified, Entry, Ignored, Listing};
 pub use pinned::{head, probe, reachable};
 pub use records::RecordReader;
 pub use store::{FileRef, Source};
-pub use table::{STORE_URL, SideColumn, SourceTable, source_schema};
+pub use table::{STORE_URL, SideColumn, SourceTable, over_files, source_schema};
 
 #[cfg(test)]
 mod tests;

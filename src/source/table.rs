@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
@@ -104,6 +104,19 @@ impl SourceTable {
             .with_projection_indices(projection.cloned())?;
         Ok(config.build())
     }
+}
+
+/// The same plan over other files of the same source, one partition a file.
+pub fn over_files(plan: Arc<dyn ExecutionPlan>, files: &[FileRef]) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let groups: Vec<FileGroup> = files.iter().map(|file| FileGroup::new(vec![partitioned_file(file)])).collect();
+    let scan = |node: Arc<dyn ExecutionPlan>| {
+        let config =
+            node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+        let Some(config) = config.cloned() else { return Ok(Transformed::no(node)) };
+        let config = FileScanConfigBuilder::from(config).with_file_groups(groups.clone()).build();
+        Ok(Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>))
+    };
+    plan.transform(scan).data()
 }
 
 /// Names the source in DataFusion's registry of object stores.

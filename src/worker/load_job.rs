@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use super::heartbeat::Heartbeat;
 use super::load_file::{FileLoader, Loaded};
 use super::{Etl, LEASE};
-use crate::engine::LoadPlan;
+use crate::engine::{LoadPlan, LoadPlanner};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::job::{Claim, FileOutcome, FileRecord, FileState, backoff};
@@ -27,6 +27,7 @@ const FAILURE_MSG_MAX: usize = 4000;
 pub struct JobLoader<'a> {
     etl: &'a Etl,
     claim: Claim,
+    planner: &'a LoadPlanner,
     feed: &'a Feed,
     table: Arc<TableSpec>,
     started: std::time::Instant,
@@ -50,15 +51,16 @@ struct FileEnd {
 
 impl<'a> JobLoader<'a> {
     pub fn new(etl: &'a Etl, claim: Claim) -> Result<Self> {
-        let feed = etl.feeds.iter().find(|feed| feed.name == claim.job.feed).ok_or_else(|| {
+        let planner = etl.planners.iter().find(|planner| planner.feed().name == claim.job.feed).ok_or_else(|| {
             Error::config(format!(
                 "job {} is of feed `{}`, which the config does not have",
                 claim.job.id, claim.job.feed
             ))
             .hint("a feed's name is permanent: put it back into the config")
         })?;
+        let feed = planner.feed();
         let (table, lost) = (Arc::new(TableSpec::of(feed)), Arc::new(AtomicBool::new(false)));
-        Ok(Self { etl, claim, feed, table, started: std::time::Instant::now(), lost })
+        Ok(Self { etl, claim, planner, feed, table, started: std::time::Instant::now(), lost })
     }
 
     pub async fn run(self) -> Result<JobEnd> {
@@ -136,7 +138,7 @@ impl<'a> JobLoader<'a> {
             .iter()
             .map(|file| FileRef { key: file.key.clone(), version: file.version.clone(), size: file.size })
             .collect();
-        let plan = match LoadPlan::new(&self.etl.source, self.feed, &refs).await {
+        let plan = match self.planner.over(&refs) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return self.unplanned(files, taken, &error),
         };

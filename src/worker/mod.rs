@@ -26,8 +26,8 @@ use tokio::task::JoinSet;
 pub use heartbeat::StoreFactory;
 use load_job::JobLoader;
 
+use crate::engine::LoadPlanner;
 use crate::error::{Error, Result};
-use crate::feed::Feed;
 use crate::job::{ClaimRequest, JobOrder, JobStore};
 use crate::progress::{Event, JobEnd, Observer, Outcome};
 use crate::source::{self, Source};
@@ -76,7 +76,8 @@ pub struct Etl {
     pub store_factory: StoreFactory,
     pub warehouse: Arc<dyn Warehouse>,
     pub source: Source,
-    pub feeds: Vec<Feed>,
+    /// One for every feed of the config.
+    pub planners: Vec<LoadPlanner>,
     pub settings: EtlSettings,
     pub observer: Observer,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use loadline::backend::sqlite::{SqliteJobStore, SqliteWarehouse};
 use loadline::clock;
 use loadline::config::Config;
+use loadline::engine::LoadPlanner;
 use loadline::job::{ClaimRequest, FileState, JobFilter, JobOrder, JobStatus, JobStore, Replacement};
 use loadline::progress::{Event, Observer, Outcome};
 use loadline::scanner::{Scan, ScanRequest};
@@ -70,7 +71,7 @@ impl Bench {
             store_factory: Arc::new(move || Ok(Box::new(SqliteJobStore::open(&path)?))),
             warehouse: self.warehouse.clone(),
             source: self.source.clone(),
-            feeds: self.config.feeds.clone(),
+            planners: vec![LoadPlanner::new(&self.source, &self.config.feeds[0]).await.unwrap()],
             settings: EtlSettings {
                 workers: 1,
                 max_attempts: self.config.etl.max_attempts,
