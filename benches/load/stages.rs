@@ -12,7 +12,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
-use loadline::engine::{Grouping, JobFiles, LoadPlan, register_job};
+use loadline::engine::{Grouping, JobFiles, LoadPlan, LoadPlanner, register_job};
 use loadline::source::STORE_URL;
 use loadline::warehouse::{Checksum, Columns};
 use tokio::runtime::Runtime;
