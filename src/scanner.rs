@@ -93,7 +93,7 @@ impl Scan<'_> {
         let listed = self.list(&listing, &mut report, &mut unregistered).await;
         (self.observer)(Event::ListingEnded { feed: self.feed.name.clone() });
         report.broken_off = listed.err();
-        if report.quarantined > 0 {
+        if report.quarantined > 0 && !self.request.dry_run {
             let (feed, files) = (&self.feed.name, report.quarantined);
             let keys = report.quarantined_keys.join(", ");
             tracing::warn!(feed, files, keys, "changed since they were registered: QUARANTINED, not loaded");

@@ -117,10 +117,8 @@ pub(super) fn render(report: &ScanReport) -> String {
     }
     if report.quarantined > 0 {
         text.push_str(&format!(
-            ", {} QUARANTINED, changed since the scan that registered them: {}{}",
-            human::counted(report.quarantined, "file"),
-            output::printable(&report.quarantined_keys.join(", ")),
-            if report.quarantined > report.quarantined_keys.len() as u64 { ", …" } else { "" }
+            ", {} QUARANTINED, changed since they were registered",
+            human::counted(report.quarantined, "file")
         ));
     }
     let ignored: Vec<String> =

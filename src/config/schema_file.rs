@@ -148,7 +148,7 @@ fn check_column(document: &Document, at: &str, raw: &RawColumn, tokens: &[String
         None => tokens,
     };
     // Values are trimmed before they are compared, unless they are text: so must tokens be, or they would never match.
-    let token = |token: &String| if ty.is_text() { token.clone() } else { token.trim().to_owned() };
+    let token = |token: &String| if ty.is_text() { token.clone() } else { token.trim_matches([' ', '\t']).to_owned() };
     let null_tokens = tokens.iter().map(token).collect();
     let (header, name) = (header.to_owned(), name.to_owned());
     Ok(Column { header, name, ty, null_tokens, on_invalid, required: raw.required, timezone })

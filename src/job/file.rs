@@ -101,7 +101,7 @@ pub struct FileRecord {
 pub struct FileOutcome {
     /// `scanner_files.id`.
     pub id: i64,
-    /// LOADED, FAILED, QUARANTINED, or IN_JOB for a file that was not reached.
+    /// LOADED, FAILED or QUARANTINED.
     pub state: FileState,
     pub rows_loaded: Option<u64>,
     pub rows_rejected: Option<u64>,

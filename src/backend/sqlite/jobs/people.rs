@@ -15,7 +15,6 @@ pub(super) fn retry(c: &Connection, job: JobId, replacements: &[Replacement]) ->
     if c.execute(sql, params![job, now, at_once()])? != 1 {
         return Ok(false);
     }
-    // A file that its job did not reach is still IN_JOB, and may have been replaced as well.
     let mut replace = c.prepare_cached(
         "UPDATE scanner_files SET version = ?3, size_in_bytes = ?4, modified_time = ?5 WHERE id = ?1 AND job_id = ?2 \
          AND (state IN ('FAILED', 'IN_JOB') OR (state = 'QUARANTINED' AND loaded_time IS NULL))",
