@@ -27,10 +27,11 @@ impl Heartbeat {
         lease: Duration,
         lost: Arc<AtomicBool>,
     ) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Error::internal("no runtime for the heartbeat").caused_by(error))?;
+        let store = factory()?;
         let (stop, stopped) = channel();
         let beat = move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            let Ok(store) = factory() else { return };
             while stopped.recv_timeout(lease / 4) == Err(RecvTimeoutError::Timeout) {
                 match runtime.block_on(store.confirm(job, &token, lease)) {
                     Ok(true) => {}
