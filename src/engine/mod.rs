@@ -15,7 +15,6 @@ mod load_plan;
 mod query;
 mod session;
 
-pub use clean_sql::{clean_sql, load_sql};
 pub use errors::from_datafusion;
 pub use load_plan::{CleanBatch, CleanStream, LoadPlan, LoadPlanner};
 pub use query::{check_feed, query};

@@ -4,23 +4,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
-
-/// The length of time that one folder covers, from the finest field of the layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grain {
-    Hour,
-    Day,
-}
-
-impl Grain {
-    pub fn duration(self) -> Duration {
-        match self {
-            Self::Hour => Duration::hours(1),
-            Self::Day => Duration::days(1),
-        }
-    }
-}
+use chrono::{DateTime, NaiveDate, Utc};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -43,7 +27,6 @@ enum Part {
 pub struct Layout {
     text: String,
     parts: Vec<Part>,
-    grain: Grain,
 }
 
 impl Layout {
@@ -79,12 +62,7 @@ impl Layout {
                 "layout `{text}` must name {{yyyy}}, {{mm}} and {{dd}}: a file belongs to a day or an hour"
             ));
         }
-        let grain = if has(Field::Hour) { Grain::Hour } else { Grain::Day };
-        Ok(Self { text: text.to_owned(), parts, grain })
-    }
-
-    pub fn grain(&self) -> Grain {
-        self.grain
+        Ok(Self { text: text.to_owned(), parts })
     }
 
     /// The start of the hour (or day) that `key` belongs to and the rest of the key, where it fits. `key` comes
@@ -177,8 +155,8 @@ mod tests {
     #[test]
     fn day_layouts_and_literals() {
         let layout = Layout::parse("dt={yyyy}-{mm}-{dd}/").unwrap();
-        assert_eq!(layout.grain(), Grain::Day);
-        assert!(layout.split("dt=2026-01-05/x.csv").is_some());
+        let (day, _) = layout.split("dt=2026-01-05/x.csv").unwrap();
+        assert_eq!(day.to_rfc3339(), "2026-01-05T00:00:00+00:00");
         assert!(layout.key_order_is_time_order());
         assert!(!Layout::parse("{dd}/{mm}/{yyyy}/").unwrap().key_order_is_time_order());
     }

@@ -9,7 +9,7 @@ mod layout;
 mod types;
 
 pub use column::{Column, OnInvalid, Schema};
-pub use layout::{Grain, Layout};
+pub use layout::Layout;
 pub use types::ColumnType;
 
 /// Raised by hand when the cleaning of an unchanged schema file starts to give other values: a file that is half

@@ -24,7 +24,7 @@ pub use file::{FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile,
 pub use plan::{JobDraft, JobLimits, Planner};
 pub use retry::backoff;
 pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, Watermark};
-pub use uri::{encode_key, file_uri, split_uri_list, uri_list};
+pub use uri::{file_uri, split_uri_list, uri_list};
 
 pub type JobId = i64;
 

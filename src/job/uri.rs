@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const RESERVED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b',').add(b'<').add(b'>').add(b'?').add(b'`').add(b'\\');
 
-pub fn encode_key(key: &str) -> String {
+fn encode_key(key: &str) -> String {
     utf8_percent_encode(key, RESERVED).to_string()
 }
 

@@ -20,13 +20,11 @@ mod records;
 mod store;
 mod table;
 
-pub use block::{Block, RAW_BYTES_MAX};
-pub use guard::{Guard, RECORD_BYTES_MAX};
+pub use block::RAW_BYTES_MAX;
 pub use listing::{Classified, Entry, Ignored, Listing};
 pub use pinned::{head, probe, reachable};
-pub use records::RecordReader;
 pub use store::{FileRef, Source};
-pub use table::{STORE_URL, SideColumn, SourceTable, over_files, source_schema};
+pub use table::{STORE_URL, SourceTable, over_files};
 
 #[cfg(test)]
 mod tests;

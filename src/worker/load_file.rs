@@ -101,7 +101,6 @@ impl FileLoader {
             // One segment in memory at a time: it may be as large as the limits allow.
             drop((encoded, segment));
             segment = reader.next_segment().await?;
-            debug_assert!(reader.at() >= progress.records_done);
         }
     }
 

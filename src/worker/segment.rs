@@ -35,10 +35,6 @@ impl SegmentReader {
         Self { stream, ahead: None, at, limits }
     }
 
-    pub fn at(&self) -> u64 {
-        self.at
-    }
-
     /// The next batch, records up to `at` left out.
     pub async fn next_batch(&mut self) -> Result<Option<CleanBatch>> {
         if let Some(batch) = self.ahead.take() {
