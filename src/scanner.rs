@@ -12,7 +12,7 @@ use futures::StreamExt;
 use crate::config::ScannerConfig;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::job::{FoundFile, JobDraft, JobId, JobStore, Known, ListedFile, Planner, Watermark};
+use crate::job::{FoundFile, JobDraft, JobId, JobStore, Known, ListedFile, OnOverwrite, Planner, Watermark};
 use crate::progress::{Event, Observer};
 use crate::source::{Classified, Ignored, Listing, Source};
 
@@ -102,8 +102,8 @@ impl Scan<'_> {
             self.plan_only(unregistered, &mut report).await?;
             return Ok(report);
         }
-        if full && report.broken_off.is_none() {
-            self.store.listed_in_full(&self.feed.name, self.now).await?;
+        if report.broken_off.is_none() {
+            self.store.scanned(&self.feed.name, self.now, full).await?;
         }
         self.form_jobs(&mut report).await?;
         Ok(report)
@@ -164,11 +164,11 @@ impl Scan<'_> {
         let known = if self.request.dry_run {
             self.store.classify(&self.feed.name, &files).await?
         } else {
-            self.store.register(&self.feed.name, &files, self.now).await?
+            self.store.register(&self.feed.name, &files, OnOverwrite::Quarantine, self.now).await?
         };
         for (file, known) in files.into_iter().zip(known) {
             match known {
-                Known::Same => report.known += 1,
+                Known::Same | Known::Renewed => report.known += 1,
                 Known::Changed => {
                     report.quarantined += 1;
                     if report.quarantined_keys.len() < KEYS_NAMED {

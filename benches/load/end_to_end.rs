@@ -112,7 +112,7 @@ impl Target {
     async fn write(&self, rows: &[RecordBatch]) {
         let key = LedgerKey { key: "a.csv".to_owned(), version: "1".to_owned(), hour: clock::now() };
         let (feed, table) = ("loan_applications".to_owned(), self.table.name.clone());
-        let taker = Taker { feed, job: 1, table, plan_hash: "plan".to_owned() };
+        let taker = Taker { feed, job: 1, table, plan_hash: "plan".to_owned(), reload: false };
         let taken = self.warehouse.take(&taker, &[key]).await.unwrap();
         let fence = Fence { file: taken[0].file, epoch: taken[0].epoch, plan_hash: "plan".to_owned() };
         let Begun::Segment(mut segment) = self.warehouse.begin(&fence, 0).await.unwrap() else { panic!() };

@@ -12,10 +12,10 @@ use crate::job::JobStore;
 use crate::warehouse::Warehouse;
 
 /// Schema version of the metadata database that this binary reads and writes.
-pub const METADATA_VERSION: u32 = 3;
+pub const METADATA_VERSION: u32 = 5;
 
 /// Schema version of the reporting database that this binary reads and writes.
-pub const REPORTING_VERSION: u32 = 2;
+pub const REPORTING_VERSION: u32 = 3;
 
 /// Opens the metadata database as it is: nothing is created before `migrate`.
 pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {

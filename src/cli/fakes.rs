@@ -12,9 +12,9 @@ use super::{Cli, Command};
 use crate::error::{Error, Result};
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft, JobFilter, JobId,
-    JobStatus, JobStore, Known, ListedFile, Replacement, Watermark,
+    JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, Watermark,
 };
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, Warehouse};
+use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse};
 
 pub fn args(line: &str) -> Command {
     Cli::try_parse_from(line.split_whitespace()).unwrap().command
@@ -40,6 +40,7 @@ fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
         status,
         failure_msg: failure_msg.map(str::to_owned),
         attempts: 1,
+        expiries: 0,
         lease_owner: None,
         lease_until: None,
         run_after: at(),
@@ -64,6 +65,7 @@ fn file(id: i64, key: &str, state: FileState, error: Option<&str>) -> FileRecord
         rows_loaded: None,
         rows_rejected: None,
         error: error.map(str::to_owned),
+        found_time: at(),
         loaded_time: (state == FileState::Loaded).then(at),
     }
 }
@@ -125,7 +127,7 @@ impl JobStore for FakeStore {
     async fn classify(&self, _: &str, _: &[ListedFile]) -> Result<Vec<Known>> {
         unasked()
     }
-    async fn register(&self, _: &str, _: &[ListedFile], _: DateTime<Utc>) -> Result<Vec<Known>> {
+    async fn register(&self, _: &str, _: &[ListedFile], _: OnOverwrite, _: DateTime<Utc>) -> Result<Vec<Known>> {
         unasked()
     }
     async fn found(&self, _: &str, _: Option<&FoundFile>, _: usize) -> Result<Vec<FoundFile>> {
@@ -134,7 +136,7 @@ impl JobStore for FakeStore {
     async fn form_job(&self, _: &JobDraft) -> Result<Option<JobId>> {
         unasked()
     }
-    async fn listed_in_full(&self, _: &str, _: DateTime<Utc>) -> Result<()> {
+    async fn scanned(&self, _: &str, _: DateTime<Utc>, _: bool) -> Result<()> {
         unasked()
     }
     async fn owners(&self) -> Result<Vec<String>> {
@@ -219,7 +221,7 @@ impl Warehouse for FakeWarehouse {
     async fn begin(&self, _: &Fence, _: u64) -> Result<Begun> {
         unasked()
     }
-    async fn walk_back(&self, _: &Fence, _: &TableSpec) -> Result<bool> {
+    async fn walk_back(&self, _: &Fence, _: &TableSpec, _: WalkEnd) -> Result<bool> {
         unasked()
     }
 }

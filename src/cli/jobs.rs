@@ -44,7 +44,7 @@ pub struct JobsArgs {
     pub output: Format,
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "id",
     "feed",
     "files",
@@ -55,6 +55,7 @@ const COLUMNS: [&str; 17] = [
     "status",
     "failure_msg",
     "attempts",
+    "expiries",
     "lease_owner",
     "lease_until",
     "run_after",
@@ -133,6 +134,7 @@ fn job_row(job: &Job) -> Vec<Value> {
         job.status.as_str().into(),
         job.failure_msg.clone().into(),
         u64::from(job.attempts).into(),
+        u64::from(job.expiries).into(),
         job.lease_owner.clone().into(),
         job.lease_until.map(time).into(),
         time(job.run_after),

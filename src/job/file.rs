@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::JobId;
+use super::{JobId, JobStatus};
 
 /// Where a file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,59 @@ pub enum Known {
     New,
     /// Known under this version, or in quarantine already.
     Same,
-    /// The key is known with another version.
+    /// The key is known with another version: see the policy for what was made of it.
     Changed,
+    /// The key is known with another version, was never loaded, and will be loaded in this one.
+    Renewed,
+}
+
+/// What a scan does with a known key that comes with another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOverwrite {
+    /// Set it aside for a person to decide. Rows of the old version stay.
+    #[default]
+    Quarantine,
+    /// Load the new version in place of the old one.
+    Reload,
+    /// Keep what was loaded.
+    Ignore,
+}
+
+/// Files that a person means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    File {
+        feed: String,
+        key: String,
+    },
+    Job(JobId),
+    /// Files of a feed whose hour is in `from..to`.
+    Hours {
+        feed: String,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    },
+}
+
+/// What stands where in one feed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedOverview {
+    pub feed: String,
+    pub last_scan: Option<DateTime<Utc>>,
+    pub last_full_listing: Option<DateTime<Utc>>,
+    /// Files FOUND or IN_JOB, and their bytes.
+    pub backlog_files: u64,
+    pub backlog_bytes: u64,
+    /// Of the backlog: its first hour, and when the longest-waiting file was found.
+    pub oldest_unloaded_hour: Option<DateTime<Utc>>,
+    pub oldest_found: Option<DateTime<Utc>>,
+    /// Of the LOADED files.
+    pub newest_loaded_hour: Option<DateTime<Utc>>,
+    pub last_loaded: Option<DateTime<Utc>>,
+    /// Files by state, jobs by status (without the NONE row).
+    pub files: Vec<(FileState, u64)>,
+    pub jobs: Vec<(JobStatus, u64)>,
 }
 
 /// A file in state FOUND, as planning sees it.
@@ -92,6 +143,8 @@ pub struct FileRecord {
     pub rows_loaded: Option<u64>,
     pub rows_rejected: Option<u64>,
     pub error: Option<String>,
+    /// When a scanner registered it.
+    pub found_time: DateTime<Utc>,
     /// When it was completely loaded. Set once loaded, kept in quarantine.
     pub loaded_time: Option<DateTime<Utc>>,
 }
@@ -101,7 +154,7 @@ pub struct FileRecord {
 pub struct FileOutcome {
     /// `scanner_files.id`.
     pub id: i64,
-    /// LOADED, FAILED or QUARANTINED.
+    /// LOADED, FAILED, QUARANTINED or UNLOADED.
     pub state: FileState,
     pub rows_loaded: Option<u64>,
     pub rows_rejected: Option<u64>,

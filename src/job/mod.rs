@@ -20,10 +20,12 @@ mod uri;
 
 use chrono::{DateTime, Utc};
 
-pub use file::{FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, Replacement};
+pub use file::{
+    FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, OnOverwrite, Replacement, Selection,
+};
 pub use plan::{JobDraft, JobLimits, Planner};
 pub use retry::backoff;
-pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, Watermark};
+pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, ScannerLock, Watermark};
 pub use uri::{file_uri, split_uri_list, uri_list};
 
 pub type JobId = i64;
@@ -76,8 +78,10 @@ pub struct Job {
     pub modified_time: DateTime<Utc>,
     pub status: JobStatus,
     pub failure_msg: Option<String>,
-    /// Claims so far, since the last `retry`.
+    /// Claims so far, since the last `retry`, without those whose worker died.
     pub attempts: u32,
+    /// Claims whose lease ran out because their worker died, since the last `retry`.
+    pub expiries: u32,
     pub lease_owner: Option<String>,
     pub lease_until: Option<DateTime<Utc>>,
     pub run_after: DateTime<Utc>,

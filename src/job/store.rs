@@ -6,8 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobId, JobStatus, Known, ListedFile, Replacement};
-use crate::error::Result;
+use super::{
+    FeedOverview, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite,
+    Replacement, Selection,
+};
+use crate::error::{Error, Result};
 
 /// 128 random bits as 32 hex digits, new at every claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,20 @@ pub struct JobFilter {
     pub feed: Option<String>,
 }
 
+/// Held while a scanner works, so that a second one does not do the same work. Dropped, it is given back. Nothing
+/// rests on it: two scanners at once cost work, not correctness.
+pub struct ScannerLock(#[expect(dead_code, reason = "held, not looked at")] Box<dyn std::any::Any + Send>);
+
+impl ScannerLock {
+    pub fn holding(what: impl std::any::Any + Send) -> Self {
+        Self(Box::new(what))
+    }
+}
+
+fn missing<T>() -> Result<T> {
+    Err(Error::internal("this backend does not have it yet"))
+}
+
 /// Contract, for every method: one transaction, either wholly done or not at all; an error means "perhaps done", and
 /// the caller reads before it goes on. Nothing is ever decided by a plain read: changes are compare-and-set.
 #[async_trait]
@@ -79,16 +96,37 @@ pub trait JobStore: Send + Sync {
     /// Names of all feeds ever recorded, sorted.
     async fn recorded_feeds(&self) -> Result<Vec<String>>;
 
+    /// What of the server would break the guarantees, a sentence each with what to do. Empty: nothing.
+    async fn obstacles(&self) -> Result<Vec<String>> {
+        missing()
+    }
+
     // -- scanner ---------------------------------------------------------------------------------------------------
+
+    /// `None`: another scanner is at work on this database. Does not wait.
+    async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
+        missing()
+    }
 
     async fn watermark(&self, feed: &str) -> Result<Watermark>;
 
     /// What [`JobStore::register`] would make of each file, in order. Changes nothing.
     async fn classify(&self, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>>;
 
-    /// Records new files as FOUND (found at `now`) and puts known keys with another version into QUARANTINED, with both
-    /// versions in `error`; says what each file was, in order. A file that is QUARANTINED already stays as it is.
-    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Vec<Known>>;
+    /// Records new files as FOUND (found at `now`), does with known keys of another version what the policy says, and
+    /// says what each file was, in order. Set-wise: a page costs a handful of statements, not one a file.
+    ///
+    /// `Quarantine`: QUARANTINED, with both versions in `error`; a file that is QUARANTINED already stays as it is.
+    /// `Reload`: FOUND again under the new version, in no job, unless it is IN_JOB: then QUARANTINED, and taken up by the
+    /// first scan after its job has ended. `Ignore`: what was loaded stays as it is (Changed); what never was (FOUND, or
+    /// QUARANTINED in no job) is FOUND under the new version (Renewed); IN_JOB and FAILED as with `Quarantine`.
+    async fn register(
+        &self,
+        feed: &str,
+        page: &[ListedFile],
+        policy: OnOverwrite,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Known>>;
 
     /// FOUND files after `after` (exclusive; `None`: from the start), in order of modified time, then key bytes.
     async fn found(&self, feed: &str, after: Option<&FoundFile>, limit: usize) -> Result<Vec<FoundFile>>;
@@ -97,16 +135,17 @@ pub trait JobStore: Send + Sync {
     /// of them is not FOUND any more (another scanner was here).
     async fn form_job(&self, draft: &JobDraft) -> Result<Option<JobId>>;
 
-    /// Remembers that a listing of the whole feed ended at `at`.
-    async fn listed_in_full(&self, feed: &str, at: DateTime<Utc>) -> Result<()>;
+    /// Remembers that a scan of the feed ended at `at` (`last_scan`), and whether it listed the whole feed
+    /// (`last_full_listing`).
+    async fn scanned(&self, feed: &str, at: DateTime<Utc>, full: bool) -> Result<()>;
 
     // -- worker ----------------------------------------------------------------------------------------------------
 
     /// The owners of all jobs in PROCESSING, each once.
     async fn owners(&self) -> Result<Vec<String>>;
 
-    /// Gives jobs whose lease has expired, or whose owner is among `dead`, back to the queue; returns how many. Never
-    /// writes FAILED.
+    /// Gives jobs whose lease has expired, or whose owner is among `dead`, back to the queue; returns how many. The attempt
+    /// is taken back and counted in `expiries` instead. A bounded number at a time. Never writes FAILED.
     async fn rescue(&self, dead: &[String]) -> Result<u64>;
 
     /// Takes the first runnable job: SENT_FOR_ETL to PROCESSING, attempts + 1, a new token, a lease. `None`: nothing
@@ -135,8 +174,9 @@ pub trait JobStore: Send + Sync {
 
     // -- people ----------------------------------------------------------------------------------------------------
 
-    /// FAILED to SENT_FOR_ETL with attempts 0; its files that are FAILED, or QUARANTINED without ever having been
-    /// loaded, become IN_JOB again under the given versions. `false`: the job is not FAILED.
+    /// FAILED, or LOADED with UNLOADED files, to SENT_FOR_ETL with attempts and expiries 0; its files that are FAILED,
+    /// UNLOADED, or QUARANTINED without ever having been loaded, become IN_JOB again under the given versions. `false`:
+    /// the job is neither.
     async fn retry(&self, job: JobId, replacements: &[Replacement]) -> Result<bool>;
 
     /// Jobs by id, without the NONE row.
@@ -150,7 +190,38 @@ pub trait JobStore: Send + Sync {
     /// The files in QUARANTINED, by feed and key.
     async fn quarantined(&self) -> Result<Vec<FileRecord>>;
 
-    /// Makes files that are QUARANTINED, were never loaded and are in no job FOUND again, under the given versions;
-    /// returns how many.
+    /// Makes files that are UNLOADED, or QUARANTINED without ever having been loaded and in no job, FOUND again and in no
+    /// job, under the given versions; returns how many.
     async fn release(&self, replacements: &[Replacement]) -> Result<u64>;
+
+    /// One file of the registry.
+    async fn file(&self, feed: &str, key: &str) -> Result<Option<FileRecord>> {
+        let _ = (feed, key);
+        missing()
+    }
+
+    /// Every recorded feed, by name.
+    async fn overview(&self) -> Result<Vec<FeedOverview>> {
+        missing()
+    }
+
+    /// Files of the selection that were loaded (LOADED, or QUARANTINED since) or are UNLOADED, by id, behind `after`.
+    async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
+        let _ = (of, after, limit);
+        missing()
+    }
+
+    /// LOADED, or QUARANTINED after it was loaded, to UNLOADED without counts and load time; returns how many. The first
+    /// step of an unload: from then on no worker and no scan takes the file for loaded.
+    async fn revoke(&self, files: &[i64]) -> Result<u64> {
+        let _ = files;
+        missing()
+    }
+
+    /// Deletes at most `limit` LOADED jobs that finished before; returns how many. Their files stay, in no job. The job
+    /// that holds a feed's watermark stays.
+    async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
+        let _ = (before, limit);
+        missing()
+    }
 }

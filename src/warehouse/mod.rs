@@ -40,6 +40,8 @@ pub struct Taker {
     /// The table that takes the rows.
     pub table: String,
     pub plan_hash: String,
+    /// Whether a file that is complete under another version is walked back and loaded anew.
+    pub reload: bool,
 }
 
 /// A file as a worker brings it to a take.
@@ -71,8 +73,11 @@ pub enum Standing {
     /// Begun and not ended under another plan or version, or left in the middle of a walk back: walk back, then begin
     /// anew.
     OtherPlan,
-    /// Complete under another version: its rows stay, the file goes into quarantine.
+    /// Complete under another version: its rows stay, the file goes into quarantine. Not where the taker reloads: that is
+    /// [`Standing::OtherPlan`].
     OtherVersion,
+    /// A person has taken its rows out: nothing may be loaded until [`Warehouse::readmit`].
+    Unloaded,
 }
 
 /// A file whose epoch this worker has counted up: older holders can't commit any more.
@@ -90,6 +95,15 @@ pub struct Fence {
     pub file: FileNumber,
     pub epoch: i64,
     pub plan_hash: String,
+}
+
+/// What stands in the ledger when a walk back has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalkEnd {
+    /// Record 0 under the fence's plan: ready to be loaded.
+    Anew,
+    /// The same, and [`Standing::Unloaded`].
+    Unloaded,
 }
 
 /// How a segment began.
@@ -160,6 +174,10 @@ pub trait Segment: Send {
     async fn commit(self: Box<Self>, progress: &Progress) -> Result<()>;
 }
 
+fn missing<T>() -> Result<T> {
+    Err(Error::internal("this backend does not have it yet"))
+}
+
 #[async_trait]
 pub trait Warehouse: Send + Sync {
     /// The schema version of the database; `None` where it has never been set up. Changes nothing.
@@ -190,7 +208,26 @@ pub trait Warehouse: Send + Sync {
     /// Takes every row and reject of the file out of the table that the ledger names, a segment a transaction, and
     /// leaves it at record 0 under the fence's plan, for `table`. `false`: another take has superseded this one. Killed in between, the next take says
     /// [`Standing::OtherPlan`].
-    async fn walk_back(&self, fence: &Fence, table: &TableSpec) -> Result<bool>;
+    async fn walk_back(&self, fence: &Fence, table: &TableSpec, end: WalkEnd) -> Result<bool>;
+
+    /// Lets unloaded files of a feed be loaded again; returns how many were unloaded.
+    async fn readmit(&self, feed: &str, keys: &[String]) -> Result<u64> {
+        let _ = (feed, keys);
+        missing()
+    }
+
+    /// What of the server or of the tables would break the guarantees, a sentence each with what to do. Tables that are
+    /// missing are no obstacle.
+    async fn obstacles(&self, tables: &[TableSpec]) -> Result<Vec<String>> {
+        let _ = tables;
+        missing()
+    }
+
+    /// Deletes at most about `limit` rejects of files that were completed before; returns how many.
+    async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
+        let _ = (before, limit);
+        missing()
+    }
 
     /// Progress of the named files of a feed, for people. Files without a ledger row are left out.
     async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>>;

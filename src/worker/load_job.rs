@@ -15,7 +15,7 @@ use crate::feed::Feed;
 use crate::job::{Claim, FileOutcome, FileRecord, FileState, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 use crate::source::FileRef;
-use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker};
+use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Files of one job that are read side by side.
 const FILES_AT_ONCE: usize = 2;
@@ -128,6 +128,7 @@ impl<'a> JobLoader<'a> {
             job: self.claim.job.id,
             table: self.table.name.clone(),
             plan_hash: self.feed.plan_hash(),
+            reload: false,
         };
         self.etl.warehouse.take(&taker, &keys).await
     }
@@ -241,7 +242,7 @@ impl<'a> JobLoader<'a> {
         }
         for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
             tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
-            if !self.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table).await? {
+            if !self.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table, WalkEnd::Anew).await? {
                 return Ok(Outcome::Lost);
             }
         }
@@ -290,6 +291,7 @@ fn settled(taken: &Taken) -> Option<Ended> {
         Standing::OtherVersion => {
             Some(Ended::Quarantined("rows of another version of this file are in the table".to_owned()))
         }
+        Standing::Unloaded => Some(Ended::Error(Error::data("unloaded"))),
         Standing::Ready if taken.progress.complete => Some(Ended::Complete(taken.progress.clone())),
         Standing::Ready | Standing::OtherPlan => None,
     }
@@ -310,7 +312,7 @@ async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
     let mut progress = taken.progress;
     if taken.standing == Standing::OtherPlan {
         tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema: walking back");
-        match loader.warehouse.walk_back(&loader.fence, &loader.table).await {
+        match loader.warehouse.walk_back(&loader.fence, &loader.table, WalkEnd::Anew).await {
             Ok(true) => progress = Progress::default(),
             Ok(false) => return Ended::Lost,
             Err(error) => return Ended::Error(error),

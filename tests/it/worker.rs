@@ -108,7 +108,7 @@ impl Bench {
         let head = self.head(key).await;
         let key = LedgerKey { key: key.to_owned(), version: head.version, hour: head.modified };
         let (name, table) = (feed.name.clone(), feed.table.clone());
-        let taker = Taker { feed: name, job: 99, table, plan_hash: feed.plan_hash() };
+        let taker = Taker { feed: name, job: 99, table, plan_hash: feed.plan_hash(), reload: false };
         self.warehouse.take(&taker, &[key]).await.unwrap()[0].standing
     }
 }

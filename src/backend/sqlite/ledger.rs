@@ -42,7 +42,7 @@ pub(super) fn invalid_json(progress: &Progress) -> Result<String, Fault> {
 }
 
 pub(super) fn take(c: &Connection, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>, Fault> {
-    let Taker { feed, job, table, plan_hash } = taker;
+    let Taker { feed, job, table, plan_hash, .. } = taker;
     // Sorted by hash, each key once: all takers go the same way, whichever database this is.
     let by_hash: BTreeMap<[u8; 32], &LedgerKey> = files.iter().map(|file| (key_hash(&file.key), file)).collect();
     let now = time_text(clock::now());

@@ -10,7 +10,7 @@ use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
 use super::{reports, segment, table};
 use crate::error::Result;
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, Warehouse};
+use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse};
 
 pub struct SqliteWarehouse {
     database: Database,
@@ -60,7 +60,7 @@ impl Warehouse for SqliteWarehouse {
         segment::begin(&self.database, fence, from).await
     }
 
-    async fn walk_back(&self, fence: &Fence, table: &TableSpec) -> Result<bool> {
+    async fn walk_back(&self, fence: &Fence, table: &TableSpec, _end: WalkEnd) -> Result<bool> {
         loop {
             let (fence, table) = (fence.clone(), table.clone());
             match self.database.write(move |c| ledger::walk_back_step(c, &fence, &table)).await? {

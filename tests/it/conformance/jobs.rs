@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadline::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, JobDraft, JobFilter, JobId,
-    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, Planner, Replacement, Watermark,
+    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Planner, Replacement, Watermark,
 };
 
 use super::at;
@@ -33,7 +33,7 @@ fn draft_of(feed: &str, files: Vec<FoundFile>) -> JobDraft {
 /// Registers one file per entry (key, seconds of its modified time) and forms one job of each.
 async fn jobs_of_one_file(store: &dyn JobStore, feed: &str, files: &[(&str, i64)]) -> Vec<JobId> {
     let page: Vec<ListedFile> = files.iter().map(|(key, modified)| listed(key, "v1", *modified)).collect();
-    store.register(feed, &page, at(0)).await.unwrap();
+    store.register(feed, &page, OnOverwrite::Quarantine, at(0)).await.unwrap();
     let mut jobs = Vec::new();
     for (key, _) in files {
         let found = store.found(feed, None, usize::MAX).await.unwrap();
@@ -45,7 +45,7 @@ async fn jobs_of_one_file(store: &dyn JobStore, feed: &str, files: &[(&str, i64)
 
 async fn job_of(store: &dyn JobStore, keys: &[&str]) -> JobId {
     let page: Vec<ListedFile> = keys.iter().map(|key| listed(key, "v1", 0)).collect();
-    store.register(FEED, &page, at(0)).await.unwrap();
+    store.register(FEED, &page, OnOverwrite::Quarantine, at(0)).await.unwrap();
     let found = store.found(FEED, None, usize::MAX).await.unwrap();
     store.form_job(&draft_of(FEED, found)).await.unwrap().unwrap()
 }
@@ -100,7 +100,7 @@ pub async fn the_none_row_is_hidden(store: &dyn JobStore) {
 pub async fn feeds_are_recorded_once_and_sorted(store: &dyn JobStore) {
     store.migrate(None).await.unwrap();
     store.record_feeds(&["b".to_owned(), "a".to_owned()]).await.unwrap();
-    store.listed_in_full("a", at(5)).await.unwrap();
+    store.scanned("a", at(5), true).await.unwrap();
     store.record_feeds(&["a".to_owned(), "c".to_owned()]).await.unwrap();
     assert_eq!(store.recorded_feeds().await.unwrap(), ["a", "b", "c"]);
     assert_eq!(store.watermark("a").await.unwrap().last_full_listing, Some(at(5)));
@@ -112,25 +112,28 @@ pub async fn registering_knows_files_by_key_and_version(store: &dyn JobStore) {
     store.migrate(None).await.unwrap();
     let page = [listed("a.csv", "v1", 0), listed("b.csv", "v1", 1)];
     assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::New, Known::New]);
-    let first = store.register(FEED, &page, at(9)).await.unwrap();
+    let first = store.register(FEED, &page, OnOverwrite::Quarantine, at(9)).await.unwrap();
     assert_eq!(first, [Known::New; 2]);
 
     let page = [listed("a.csv", "v2", 50), listed("b.csv", "v1", 1), listed("c.csv", "v1", 2)];
     let expected = [Known::Changed, Known::Same, Known::New];
     assert_eq!(store.classify(FEED, &page).await.unwrap(), expected);
     assert_eq!(store.classify(FEED, &page).await.unwrap(), expected, "classify changed something");
-    let again = store.register(FEED, &page, at(10)).await.unwrap();
+    let again = store.register(FEED, &page, OnOverwrite::Quarantine, at(10)).await.unwrap();
     assert_eq!(again, expected);
     assert_eq!(store.quarantined().await.unwrap().len(), 1);
 
     // In quarantine a file stays, under whichever version it is listed, and is not counted again.
     assert_eq!(store.classify(FEED, &page).await.unwrap(), [Known::Same; 3]);
-    let third = store.register(FEED, &[listed("a.csv", "v2", 50), listed("a.csv", "v1", 0)], at(11)).await.unwrap();
+    let third = store
+        .register(FEED, &[listed("a.csv", "v2", 50), listed("a.csv", "v1", 0)], OnOverwrite::Quarantine, at(11))
+        .await
+        .unwrap();
     assert_eq!(third, [Known::Same; 2]);
     assert_eq!(store.quarantined().await.unwrap().len(), 1);
 
     // The same key in another feed is another file.
-    let other = store.register("other", &[listed("a.csv", "v2", 50)], at(12)).await.unwrap();
+    let other = store.register("other", &[listed("a.csv", "v2", 50)], OnOverwrite::Quarantine, at(12)).await.unwrap();
     assert_eq!(other, [Known::New]);
     let found = store.found(FEED, None, 10).await.unwrap();
     let keys: Vec<&str> = found.iter().map(|file| file.key.as_str()).collect();
@@ -144,7 +147,7 @@ pub async fn a_changed_file_keeps_version_and_load_time_in_quarantine(store: &dy
     let held = claim(store).await;
     let outcomes = [outcome(&held.files[0], FileState::Loaded)];
     assert!(store.complete(job, &held.token, &outcomes).await.unwrap());
-    store.register(FEED, &[listed("a.csv", "v2", 5)], at(20)).await.unwrap();
+    store.register(FEED, &[listed("a.csv", "v2", 5)], OnOverwrite::Quarantine, at(20)).await.unwrap();
     let file = &store.files_of(job).await.unwrap()[0];
     assert_eq!((file.state, file.version.as_str()), (FileState::Quarantined, "v1"));
     let error = file.error.as_deref().unwrap();
@@ -157,7 +160,7 @@ pub async fn a_file_quarantined_under_its_job_stays_there(store: &dyn JobStore) 
     store.migrate(None).await.unwrap();
     let job = job_of(store, &["a.csv"]).await;
     let held = claim(store).await;
-    store.register(FEED, &[listed("a.csv", "v2", 5)], at(20)).await.unwrap();
+    store.register(FEED, &[listed("a.csv", "v2", 5)], OnOverwrite::Quarantine, at(20)).await.unwrap();
     assert!(store.complete(job, &held.token, &[outcome(&held.files[0], FileState::Loaded)]).await.unwrap());
     let file = &store.files_of(job).await.unwrap()[0];
     assert_eq!((file.state, file.rows_loaded), (FileState::Quarantined, Some(90)));
@@ -169,7 +172,7 @@ pub async fn found_files_come_in_order_and_page_by_page(store: &dyn JobStore) {
     // Key order is that of bytes: `Z` before `a`, and `é` after both.
     let page =
         [listed("é", "v", 2), listed("a", "v", 2), listed("Z", "v", 2), listed("z", "v", 1), listed("b", "v", 3)];
-    store.register(FEED, &page, at(0)).await.unwrap();
+    store.register(FEED, &page, OnOverwrite::Quarantine, at(0)).await.unwrap();
     let mut keys = Vec::new();
     let mut after = None;
     loop {
@@ -185,7 +188,7 @@ pub async fn times_below_a_microsecond_do_not_trip_the_cursor(store: &dyn JobSto
     store.migrate(None).await.unwrap();
     let mut fine = listed("a", "v", 0);
     fine.modified += chrono::Duration::nanoseconds(1_999);
-    store.register(FEED, &[fine], at(0)).await.unwrap();
+    store.register(FEED, &[fine], OnOverwrite::Quarantine, at(0)).await.unwrap();
     let found = store.found(FEED, None, 10).await.unwrap();
     assert_eq!(found[0].modified, at(0) + chrono::Duration::microseconds(1));
     assert!(store.found(FEED, found.last(), 10).await.unwrap().is_empty());
@@ -194,7 +197,7 @@ pub async fn times_below_a_microsecond_do_not_trip_the_cursor(store: &dyn JobSto
 pub async fn forming_a_job_takes_all_of_its_files_or_none(store: &dyn JobStore) {
     store.migrate(None).await.unwrap();
     let page: Vec<ListedFile> = ["a", "b", "c"].iter().map(|key| listed(key, "v", 7)).collect();
-    store.register(FEED, &page, at(0)).await.unwrap();
+    store.register(FEED, &page, OnOverwrite::Quarantine, at(0)).await.unwrap();
     let found = store.found(FEED, None, 10).await.unwrap();
     let first = store.form_job(&draft_of(FEED, found[..1].to_vec())).await.unwrap().unwrap();
     assert_eq!(store.form_job(&draft_of(FEED, found.clone())).await.unwrap(), None);
@@ -214,7 +217,7 @@ pub async fn forming_a_job_takes_all_of_its_files_or_none(store: &dyn JobStore) 
 pub async fn two_scanners_put_every_file_into_exactly_one_job(one: &dyn JobStore, two: &dyn JobStore) {
     one.migrate(None).await.unwrap();
     let page: Vec<ListedFile> = (0..60).map(|i| listed(&format!("{i}.csv"), "v", i)).collect();
-    one.register(FEED, &page, at(0)).await.unwrap();
+    one.register(FEED, &page, OnOverwrite::Quarantine, at(0)).await.unwrap();
     let (first, second) = tokio::join!(form_jobs_of_three(one), form_jobs_of_three(two));
     let mut taken = Vec::new();
     for job in first.into_iter().chain(second) {
@@ -341,7 +344,10 @@ pub async fn failing_keeps_what_was_loaded(store: &dyn JobStore) {
     assert!(files[1].loaded_time.is_none());
 
     // FAILED under this very version stays; a new version goes into quarantine.
-    assert_eq!(store.register(FEED, &[listed("b", "v1", 0)], at(1)).await.unwrap(), [Known::Same]);
+    assert_eq!(
+        store.register(FEED, &[listed("b", "v1", 0)], OnOverwrite::Quarantine, at(1)).await.unwrap(),
+        [Known::Same]
+    );
     assert_eq!(states(store, job).await[1], FileState::Failed);
 }
 
@@ -395,14 +401,17 @@ pub async fn the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(store: &dy
 /// Found, and rewritten before a job took it.
 pub async fn a_quarantined_file_of_no_job_can_be_released(store: &dyn JobStore) {
     store.migrate(None).await.unwrap();
-    store.register(FEED, &[listed("a", "v1", 0), listed("b", "v1", 0)], at(1)).await.unwrap();
-    store.register(FEED, &[listed("a", "v2", 5)], at(2)).await.unwrap();
+    store.register(FEED, &[listed("a", "v1", 0), listed("b", "v1", 0)], OnOverwrite::Quarantine, at(1)).await.unwrap();
+    store.register(FEED, &[listed("a", "v2", 5)], OnOverwrite::Quarantine, at(2)).await.unwrap();
     let quarantined = store.quarantined().await.unwrap();
     assert_eq!(quarantined.iter().map(|file| file.key.as_str()).collect::<Vec<_>>(), ["a"]);
     let now = Replacement { id: quarantined[0].id, version: "v3".to_owned(), size: 7, modified: at(6) };
     let other = Replacement { id: now.id + 1, ..now.clone() };
     assert_eq!(store.release(&[now, other]).await.unwrap(), 1, "a file that was not in quarantine was released");
-    assert_eq!(store.register(FEED, &[listed("a", "v3", 6)], at(7)).await.unwrap(), [Known::Same]);
+    assert_eq!(
+        store.register(FEED, &[listed("a", "v3", 6)], OnOverwrite::Quarantine, at(7)).await.unwrap(),
+        [Known::Same]
+    );
     assert_eq!(store.found(FEED, None, 9).await.unwrap().len(), 2);
 }
 
@@ -417,7 +426,7 @@ pub async fn retry_takes_what_is_missing_under_its_new_version(store: &dyn JobSt
     let outcomes = [outcome(a, FileState::Loaded), outcome(b, FileState::Failed), outcome(c, FileState::Failed)];
     assert!(store.fail(job, &held.token, &outcomes, "b and c").await.unwrap());
     // Seen by a scan meanwhile: a was loaded and stays in quarantine, b never was and may be retried.
-    store.register(FEED, &[listed("a", "v2", 1), listed("b", "v2", 1)], at(1)).await.unwrap();
+    store.register(FEED, &[listed("a", "v2", 1), listed("b", "v2", 1)], OnOverwrite::Quarantine, at(1)).await.unwrap();
     assert_eq!(store.quarantined().await.unwrap().len(), 2);
 
     let replaced = |id| Replacement { id, version: "v2".to_owned(), size: 99, modified: at(1) };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, UInt64Array};
 use loadline::feed::ColumnType;
 use loadline::warehouse::{
-    Begun, Fence, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, Warehouse, WriteError,
+    Begun, Fence, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, WalkEnd, Warehouse,
+    WriteError,
 };
 
 use super::{ReadBack, at, taker, texts};
@@ -195,7 +196,7 @@ pub async fn a_part_of_another_version_is_walked_back(warehouse: &dyn Warehouse,
     // Whoever takes it next, after a crash, sees the same.
     let taken = take(warehouse, "v2", PLAN).await;
     assert_eq!(taken.standing, Standing::OtherPlan);
-    assert!(warehouse.walk_back(&fence(&taken, PLAN), &table(&[])).await.unwrap());
+    assert!(warehouse.walk_back(&fence(&taken, PLAN), &table(&[]), WalkEnd::Anew).await.unwrap());
     assert_eq!(read.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
     let row = read.query("SELECT version, plan_hash, records_done FROM loadline_files").await;
     assert_eq!(row, [texts(&["v2", PLAN, "0"])]);
@@ -287,7 +288,7 @@ pub async fn a_superseded_epoch_changes_nothing(warehouse: &dyn Warehouse, read:
     load(warehouse, &old, 0, 3, false).await;
     let new = fence(&take(warehouse, "v1", PLAN).await, PLAN);
     assert!(is_lost(warehouse, &old, 3).await);
-    assert!(!warehouse.walk_back(&old, &table(&[])).await.unwrap());
+    assert!(!warehouse.walk_back(&old, &table(&[]), WalkEnd::Anew).await.unwrap());
     assert_eq!((count(read, "loans").await, progress(warehouse).await), (3, done(3, false)));
     load(warehouse, &new, 3, 4, true).await;
 }
@@ -368,7 +369,7 @@ pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, 
     segment.commit(&loaded).await.unwrap();
 
     let mine = fence(&take(warehouse, "v1", OTHER_PLAN).await, OTHER_PLAN);
-    assert!(warehouse.walk_back(&mine, &table(&[])).await.unwrap());
+    assert!(warehouse.walk_back(&mine, &table(&[]), WalkEnd::Anew).await.unwrap());
     assert_eq!(progress(warehouse).await, Progress::default());
     assert_eq!((count(read, "loans").await, count(read, "loadline_rejects").await), (4, 0));
     let completed = read.query("SELECT count(*) FROM loadline_files WHERE completed_time IS NOT NULL").await;
@@ -387,7 +388,7 @@ pub async fn a_walk_back_takes_rows_out_of_the_table_they_are_in(warehouse: &dyn
     let by = taker(FEED, 2, "loans_new", OTHER_PLAN);
     let taken = warehouse.take(&by, &[key("a.csv", "v1")]).await.unwrap().remove(0);
     assert_eq!(taken.standing, Standing::OtherPlan);
-    assert!(warehouse.walk_back(&fence(&taken, OTHER_PLAN), &next).await.unwrap());
+    assert!(warehouse.walk_back(&fence(&taken, OTHER_PLAN), &next, WalkEnd::Anew).await.unwrap());
     assert_eq!(read.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
     let named = "SELECT target_table, records_done FROM loadline_files";
     assert_eq!(read.query(named).await, [texts(&["loans_new", "0"])]);
@@ -407,7 +408,7 @@ pub async fn an_interrupted_walk_back_is_seen_and_ended(warehouse: &dyn Warehous
 
     let spec = table(&[]);
     // The new version comes with the retry of a failed file that was replaced.
-    let (walked, taken) = tokio::join!(warehouse.walk_back(&first, &spec), take(warehouse, "v2", PLAN));
+    let (walked, taken) = tokio::join!(warehouse.walk_back(&first, &spec, WalkEnd::Anew), take(warehouse, "v2", PLAN));
     let interrupted = !walked.unwrap();
     let mine = fence(&taken, PLAN);
     if interrupted && taken.progress.records_done < 250_001 {
@@ -415,7 +416,7 @@ pub async fn an_interrupted_walk_back_is_seen_and_ended(warehouse: &dyn Warehous
         let left = taken.progress.records_done;
         assert_eq!(count(read, "loans").await, left, "rows and ledger part ways");
         assert!(is_lost(warehouse, &mine, left).await, "a segment began in the middle of a walk back");
-        assert!(warehouse.walk_back(&mine, &spec).await.unwrap());
+        assert!(warehouse.walk_back(&mine, &spec, WalkEnd::Anew).await.unwrap());
         assert_eq!(progress(warehouse).await, Progress::default());
         let row = read.query("SELECT version, plan_hash FROM loadline_files").await;
         assert_eq!(row, [texts(&["v2", PLAN])], "rows of the new version would bear the old one");

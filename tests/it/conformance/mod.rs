@@ -25,7 +25,7 @@ pub trait ReadBack: Sync {
 
 /// Who takes files in a test.
 pub fn taker(feed: &str, job: JobId, table: &str, plan_hash: &str) -> Taker {
-    Taker { feed: feed.to_owned(), job, table: table.to_owned(), plan_hash: plan_hash.to_owned() }
+    Taker { feed: feed.to_owned(), job, table: table.to_owned(), plan_hash: plan_hash.to_owned(), reload: false }
 }
 
 /// A row that a test expects.

@@ -19,7 +19,7 @@ use super::migrations::METADATA;
 use crate::error::Result;
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId, JobStore,
-    Known, ListedFile, Replacement, Watermark,
+    Known, ListedFile, OnOverwrite, Replacement, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -64,7 +64,13 @@ impl JobStore for SqliteJobStore {
         self.database.read(move |c| registry::classify(c, &feed, &page)).await
     }
 
-    async fn register(&self, feed: &str, page: &[ListedFile], now: DateTime<Utc>) -> Result<Vec<Known>> {
+    async fn register(
+        &self,
+        feed: &str,
+        page: &[ListedFile],
+        _policy: OnOverwrite,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Known>> {
         let (feed, page) = (feed.to_owned(), page.to_vec());
         self.database.write(move |c| registry::register(c, &feed, &page, now)).await
     }
@@ -79,9 +85,9 @@ impl JobStore for SqliteJobStore {
         self.database.write(move |c| registry::form_job(c, &draft)).await
     }
 
-    async fn listed_in_full(&self, feed: &str, at: DateTime<Utc>) -> Result<()> {
+    async fn scanned(&self, feed: &str, at: DateTime<Utc>, full: bool) -> Result<()> {
         let feed = feed.to_owned();
-        self.database.write(move |c| registry::listed_in_full(c, &feed, at)).await
+        self.database.write(move |c| registry::scanned(c, &feed, at, full)).await
     }
 
     async fn owners(&self) -> Result<Vec<String>> {

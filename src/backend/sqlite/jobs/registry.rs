@@ -51,10 +51,11 @@ pub(super) fn watermark(c: &Connection, feed: &str) -> Result<Watermark, Fault> 
     Ok(Watermark { newest: time_if_any(newest)?, last_full_listing: time_if_any(listing)? })
 }
 
-pub(super) fn listed_in_full(c: &Connection, feed: &str, at: DateTime<Utc>) -> Result<(), Fault> {
-    let sql = "INSERT INTO scanner_feeds (feed, recorded_time, last_full_listing) VALUES (?1, ?2, ?3) \
-               ON CONFLICT (feed) DO UPDATE SET last_full_listing = excluded.last_full_listing";
-    c.execute(sql, params![feed, time_text(clock::now()), time_text(at)])?;
+pub(super) fn scanned(c: &Connection, feed: &str, at: DateTime<Utc>, full: bool) -> Result<(), Fault> {
+    let sql = "INSERT INTO scanner_feeds (feed, recorded_time, last_scan, last_full_listing) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT (feed) DO UPDATE SET last_scan = excluded.last_scan, \
+               last_full_listing = coalesce(excluded.last_full_listing, last_full_listing)";
+    c.execute(sql, params![feed, time_text(clock::now()), time_text(at), full.then(|| time_text(at))])?;
     Ok(())
 }
 

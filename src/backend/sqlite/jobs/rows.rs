@@ -7,11 +7,11 @@ use crate::backend::sqlite::value::{Count, key_text, time, time_if_any, unknown_
 use crate::job::{FileRecord, FileState, FoundFile, Job, JobStatus};
 
 pub(super) const JOB_COLUMNS: &str = "id, feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, \
-     failure_msg, attempts, lease_owner, lease_until, run_after, rows_loaded, rows_rejected, started_time, \
+     failure_msg, attempts, expiries, lease_owner, lease_until, run_after, rows_loaded, rows_rejected, started_time, \
      finished_time";
 
 pub(super) const FILE_COLUMNS: &str = "id, feed, key, version, size_in_bytes, modified_time, hour, job_id, state, \
-                                       rows_loaded, rows_rejected, error, loaded_time";
+                                       rows_loaded, rows_rejected, error, found_time, loaded_time";
 
 pub(super) const FOUND_COLUMNS: &str = "id, key, size_in_bytes, modified_time, hour, found_time";
 
@@ -30,6 +30,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, Fault> {
         status: JobStatus::parse(&status).ok_or_else(|| unknown_word("status"))?,
         failure_msg: row.get("failure_msg")?,
         attempts: row.get("attempts")?,
+        expiries: row.get("expiries")?,
         lease_owner: row.get("lease_owner")?,
         lease_until: at_if_any("lease_until")?,
         run_after: at("run_after")?,
@@ -59,6 +60,7 @@ pub(super) fn file(row: &Row<'_>) -> Result<FileRecord, Fault> {
         rows_loaded: count_if_any(row, "rows_loaded")?,
         rows_rejected: count_if_any(row, "rows_rejected")?,
         error: row.get("error")?,
+        found_time: time(&row.get::<_, String>("found_time")?)?,
         loaded_time: time_if_any(row.get("loaded_time")?)?,
     })
 }

@@ -1,10 +1,11 @@
 //! The metadata database: jobs, files and feeds as the scanner and the workers record them.
 
-use super::Migration;
+use super::{Column, Migration};
 
-pub(super) const STEPS: [Migration; 3] = [
+pub(super) const STEPS: [Migration; 5] = [
     Migration {
         name: "1 scanner_jobs",
+        columns: &[],
         statements: &[
             SCANNER_JOBS,
             // Serves the claim: runnable jobs in the order in which they are taken.
@@ -18,6 +19,7 @@ pub(super) const STEPS: [Migration; 3] = [
     },
     Migration {
         name: "2 scanner_files",
+        columns: &[],
         statements: &[
             SCANNER_FILES,
             // Serves planning: FOUND files of a feed in order.
@@ -25,7 +27,17 @@ pub(super) const STEPS: [Migration; 3] = [
             "CREATE INDEX IF NOT EXISTS scanner_files_job ON scanner_files (job_id, id)",
         ],
     },
-    Migration { name: "3 scanner_feeds", statements: &[SCANNER_FEEDS] },
+    Migration { name: "3 scanner_feeds", columns: &[], statements: &[SCANNER_FEEDS] },
+    Migration {
+        name: "4 scanner_jobs.expiries",
+        columns: &[Column { table: "scanner_jobs", name: "expiries", ddl: EXPIRIES }],
+        statements: &[],
+    },
+    Migration {
+        name: "5 scanner_feeds.last_scan",
+        columns: &[Column { table: "scanner_feeds", name: "last_scan", ddl: LAST_SCAN }],
+        statements: &[],
+    },
 ];
 
 const SCANNER_JOBS: &str = "\
@@ -77,3 +89,7 @@ CREATE TABLE IF NOT EXISTS scanner_feeds (
     recorded_time     TEXT NOT NULL,
     last_full_listing TEXT
 ) STRICT";
+
+const EXPIRIES: &str = "ALTER TABLE scanner_jobs ADD COLUMN expiries INTEGER NOT NULL DEFAULT 0";
+
+const LAST_SCAN: &str = "ALTER TABLE scanner_feeds ADD COLUMN last_scan TEXT";

@@ -23,7 +23,15 @@ CREATE TABLE IF NOT EXISTS loadline_schema (
 /// A step; its number is its place, from 1. Every statement of it may run again without harm.
 pub(super) struct Migration {
     name: &'static str,
+    /// Added where they are missing: SQLite has no `ADD COLUMN IF NOT EXISTS`.
+    columns: &'static [Column],
     statements: &'static [&'static str],
+}
+
+struct Column {
+    table: &'static str,
+    name: &'static str,
+    ddl: &'static str,
 }
 
 /// One of the two schemas.
@@ -50,10 +58,21 @@ pub fn reporting_ddl() -> Vec<&'static str> {
     REPORTING.ddl()
 }
 
+impl Column {
+    fn exists(&self, c: &Connection) -> Result<bool, Fault> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
+        Ok(c.query_row(sql, [self.table, self.name], |row| row.get(0))?)
+    }
+}
+
 impl Component {
     fn ddl(&self) -> Vec<&'static str> {
-        let steps = self.steps.iter().flat_map(|step| step.statements.iter().copied());
-        std::iter::once(SCHEMA_TABLE).chain(steps).collect()
+        let mut ddl = vec![SCHEMA_TABLE];
+        for step in self.steps {
+            ddl.extend(step.columns.iter().map(|column| column.ddl));
+            ddl.extend(step.statements);
+        }
+        ddl
     }
 
     /// `None` where this schema has never been set up in the database.
@@ -79,6 +98,11 @@ impl Component {
             }
             if version >= number {
                 continue;
+            }
+            for column in step.columns {
+                if !column.exists(&transaction)? {
+                    transaction.execute_batch(column.ddl)?;
+                }
             }
             for statement in step.statements {
                 transaction.execute_batch(statement)?;

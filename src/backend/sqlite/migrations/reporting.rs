@@ -1,10 +1,15 @@
 //! The reporting database beside the feeds' tables: the ledger and the rejects.
 
-use super::Migration;
+use super::{Column, Migration};
 
-pub(super) const STEPS: [Migration; 2] = [
-    Migration { name: "1 loadline_files", statements: &[LOADLINE_FILES] },
-    Migration { name: "2 loadline_rejects", statements: &[LOADLINE_REJECTS] },
+pub(super) const STEPS: [Migration; 3] = [
+    Migration { name: "1 loadline_files", columns: &[], statements: &[LOADLINE_FILES] },
+    Migration { name: "2 loadline_rejects", columns: &[], statements: &[LOADLINE_REJECTS] },
+    Migration {
+        name: "3 loadline_files.unloaded_time",
+        columns: &[Column { table: "loadline_files", name: "unloaded_time", ddl: UNLOADED_TIME }],
+        statements: &[],
+    },
 ];
 
 const LOADLINE_FILES: &str = "\
@@ -42,3 +47,5 @@ CREATE TABLE IF NOT EXISTS loadline_rejects (
     raw         BLOB NOT NULL,
     PRIMARY KEY (file, record)
 ) STRICT";
+
+const UNLOADED_TIME: &str = "ALTER TABLE loadline_files ADD COLUMN unloaded_time TEXT";
