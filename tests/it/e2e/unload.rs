@@ -291,6 +291,23 @@ fn a_worker_loads_on_while_other_files_are_unloaded() {
     assert_eq!(states(&project), ["UNLOADED", "LOADED"]);
 }
 
+/// Retried by somebody else between the change of the metadata and the take: the rows are theirs now.
+#[test]
+fn a_file_that_is_retried_under_an_unload_keeps_its_rows() {
+    let project = Project::events("");
+    project.write_events(&key(0), 1..=5);
+    project.write_events(&key(1), 11..=12);
+    project.scan_and_load();
+    project.tamper(
+        Db::Metadata,
+        "CREATE TRIGGER retried AFTER UPDATE ON scanner_files WHEN NEW.state = 'UNLOADED' AND NEW.id = 1 BEGIN \
+         UPDATE scanner_files SET state = 'IN_JOB' WHERE id = NEW.id; END",
+    );
+    project.run(&["unload", "--job", "1", "--yes"]).ok().says(&["1 file UNLOADED: 2 rows"]);
+    assert_eq!(project.row(Db::Reporting, SUMS), "5|15|150");
+    assert_eq!((ledger(&project).as_str(), states(&project).join(" ").as_str()), ("5|5|1|1", "IN_JOB UNLOADED"));
+}
+
 #[test]
 fn files_whose_job_is_running_are_refused() {
     let project = Project::events("");
