@@ -10,7 +10,7 @@ use crate::job::{FileRecord, Job, JobFilter, JobId, JobStatus, Replacement};
 
 pub(super) fn retry(c: &Connection, job: JobId, replacements: &[Replacement]) -> Result<bool, Fault> {
     let now = time_text(clock::now());
-    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, failure_msg = NULL, run_after = ?3, \
+    let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, expiries = 0, failure_msg = NULL, run_after = ?3, \
                started_time = NULL, finished_time = NULL, modified_time = ?2 WHERE id = ?1 AND status = 'FAILED'";
     if c.execute(sql, params![job, now, at_once()])? != 1 {
         return Ok(false);
