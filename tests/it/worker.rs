@@ -195,6 +195,34 @@ async fn a_job_whose_workers_keep_dying_ends_in_failed_without_a_row() {
     assert_eq!(bench.rows(), (0, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_heartbeat_keeps_a_claim_while_its_load_takes_longer_than_the_lease() {
+    let mut bench = Bench::new(&[(KEY, &numbers(95))]).await;
+    bench.config.etl.lease = Duration::from_secs(2);
+    let path = bench.folder.path().join("m.db");
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let observer: Observer = Arc::new(move |event| {
+        if matches!(event, Event::Advanced { .. }) && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 {
+            // The third segment takes as long as four beats.
+            let metadata = Connection::open(&path).unwrap();
+            let until = || -> String {
+                let sql = "SELECT lease_until FROM scanner_jobs WHERE status = 'PROCESSING'";
+                metadata.query_row(sql, [], |row| row.get(0)).unwrap()
+            };
+            let mut last = until();
+            for _ in 0..4 {
+                while until() == last {
+                    std::thread::yield_now();
+                }
+                assert!(until() > last);
+                last = until();
+            }
+        }
+    });
+    assert_eq!(bench.etl(observer).await, EtlReport { loaded: 1, ..Default::default() });
+    assert_eq!(bench.rows(), (95, 95));
+}
+
 /// An observer that ends the metadata's reach after the third segment: the worker stops as if it had died there.
 fn dies_after_three_segments(bench: &Bench) -> Observer {
     let path = bench.folder.path().join("m.db");

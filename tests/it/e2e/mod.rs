@@ -17,5 +17,7 @@ mod quarantine;
 mod real_files;
 mod rejects;
 mod scanning;
+mod serving;
 mod setup;
+mod soak;
 mod sql;
