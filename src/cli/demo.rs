@@ -15,6 +15,7 @@ use crate::demo::{self, Planned};
 use crate::error::{Error, Result};
 use crate::job::{JobFilter, JobId, JobStatus};
 use crate::scanner::ScanRequest;
+use crate::worker::Stop;
 
 /// The schema file that ships with loadline.
 const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
@@ -47,10 +48,11 @@ pub async fn run(args: &DemoArgs, global: &GlobalArgs, watcher: &Watcher) -> Res
     let global = GlobalArgs { config: args.dir.join(demo::CONFIG_FILE), ..global.clone() };
     let context = Context::load(&global)?;
     setup::run(&SetupArgs { check: false, print: false }, &context).await?;
-    for scanned in scan::scan(&context, None, &ScanRequest::default(), watcher).await? {
+    let scanned = scan::scan(&context, None, &ScanRequest::default(), watcher).await?;
+    for scanned in scanned.unwrap_or_default() {
         report::note(&global, &scan::render(&scanned));
     }
-    etl::etl(&EtlArgs { feed: None, workers: None, order: None }, &context, watcher).await?;
+    etl::etl(&EtlArgs { feed: None, workers: None, order: None }, &context, watcher, &Stop::default()).await?;
     let summary = watcher.finish();
     let loaded_job = job_to_look_at(&context).await?;
     let ending = Ending { program: &program(), dir: &args.dir, planned: &planned, summary: &summary, loaded_job };

@@ -18,9 +18,11 @@ pub mod progress;
 pub mod rejects;
 pub mod report;
 pub mod retry;
+pub mod run;
 pub mod scan;
 mod selection;
 pub mod setup;
+pub mod signals;
 pub mod sql;
 pub mod summary;
 mod time;
@@ -54,7 +56,8 @@ Exit codes:
   1  loadline itself failed: please report it
   2  the command line, the config or a schema file is wrong
   3  some job failed in this run
-  4  a database or the source can't be reached; the same command may succeed later";
+  4  a database or the source can't be reached; the same command may succeed later
+  130, 143  ended by SIGINT or SIGTERM before the work was done";
 
 /// Options of every command, before or after its name.
 #[derive(Debug, Clone, Args)]
@@ -94,6 +97,7 @@ pub enum Command {
     Setup(setup::SetupArgs),
     Scan(scan::ScanArgs),
     Etl(etl::EtlArgs),
+    Run(run::RunArgs),
     Jobs(jobs::JobsArgs),
     Rejects(rejects::RejectsArgs),
     Retry(retry::RetryArgs),
@@ -111,6 +115,8 @@ pub enum Exit {
     SomeFailed,
     /// No job failed, but some could not be worked on because a database or the source is out of reach.
     SomePostponed,
+    /// A signal ended the work before it was done.
+    Stopped(signals::Signal),
 }
 
 impl Exit {
@@ -119,6 +125,7 @@ impl Exit {
             Self::Done => 0,
             Self::SomeFailed => 3,
             Self::SomePostponed => 4,
+            Self::Stopped(signal) => signal.exit_code(),
         }
     }
 }
@@ -132,6 +139,7 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Setup(args) => setup::run(&args, &Context::load(&global)?).await,
         Command::Scan(args) => scan::run(&args, &Context::load(&global)?, watcher).await,
         Command::Etl(args) => etl::run(&args, &Context::load(&global)?, watcher).await,
+        Command::Run(args) => run::run(&args, &Context::load(&global)?, watcher).await,
         Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
         Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
@@ -191,6 +199,7 @@ mod tests {
             "loadline scan --feed f --full --dry-run",
             "loadline scan --from 2026-01-31 --to 2026-02-01T05",
             "loadline etl --feed f --workers 3 --order newest",
+            "loadline run --workers 3 --order newest",
             "loadline jobs 7",
             "loadline jobs --status FAILED --feed f -o csv",
             "loadline rejects --job 3 --feed f --limit 5 -o json",
@@ -218,6 +227,7 @@ mod tests {
             "loadline scan --from 2026-01-01",
             "loadline scan --from yesterday --to 2026-01-02",
             "loadline etl --workers 0",
+            "loadline run --workers 0",
             "loadline jobs --status NONE",
             "loadline jobs 7 --status FAILED",
             "loadline rejects --limit 0",

@@ -19,6 +19,12 @@ use crate::job::JobLimits;
 pub(super) const JOB_FILES_MAX: u64 = 1_000_000;
 pub(super) const WORKERS_MAX: u64 = 256;
 pub(super) const ATTEMPTS_MAX: u64 = 1000;
+pub(super) const CONNECTIONS_MAX: u64 = 64;
+/// Files side by side where the config does not say: fewer leave the database idle while a file is read, more only share
+/// the memory of a worker out into smaller segments.
+const CONNECTIONS_DEFAULT: std::ops::RangeInclusive<usize> = 2..=8;
+/// A shorter lease would end between two heartbeats on a busy machine.
+const LEASE_MIN: Duration = Duration::from_secs(2);
 /// A scanner that never rests would only heat the source.
 const FREQUENCY_MIN: Duration = Duration::from_secs(1);
 /// Tables of loadline itself, and of SQLite.
@@ -144,6 +150,15 @@ impl Check<'_> {
         };
         Ok(EtlConfig {
             workers: self.count("etl.workers", raw.workers, WORKERS_MAX)? as usize,
+            connections: match raw.connections {
+                Some(connections) => self.count("etl.connections", connections, CONNECTIONS_MAX)? as usize,
+                None => cores().clamp(*CONNECTIONS_DEFAULT.start(), *CONNECTIONS_DEFAULT.end()),
+            },
+            max_expiries: self.count("etl.max_expiries", raw.max_expiries, ATTEMPTS_MAX)? as u32,
+            lease: self.value("etl.lease", &raw.lease, |text| match parse_duration(text)? {
+                lease if lease < LEASE_MIN => Err("a lease holds at least 2s".to_owned()),
+                lease => Ok(lease),
+            })?,
             max_attempts: self.count("etl.max_attempts", raw.max_attempts, ATTEMPTS_MAX)? as u32,
             order: raw.order,
             max_reject_ratio: ratio("etl.max_reject_ratio", raw.max_reject_ratio)?,
@@ -223,6 +238,10 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What the table is made from.

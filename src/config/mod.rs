@@ -86,8 +86,14 @@ pub struct ScannerConfig {
 pub struct EtlConfig {
     /// Jobs that are loaded at the same time, 1 or more.
     pub workers: usize,
+    /// Files of one job that are loaded side by side, 1 or more.
+    pub connections: usize,
     /// Claims of a job before it is FAILED, 1 or more.
     pub max_attempts: u32,
+    /// Workers that may die over a job before it is FAILED, 1 or more.
+    pub max_expiries: u32,
+    /// How long a claim holds without a sign of life.
+    pub lease: std::time::Duration,
     pub order: JobOrder,
     /// Part of a file's records that may be rejects, 0 to 1.
     pub max_reject_ratio: f64,

@@ -58,7 +58,10 @@ fn scanner(scanner: &ScannerConfig) -> RawScanner {
 fn etl(etl: &EtlConfig) -> RawEtl {
     RawEtl {
         workers: etl.workers as u64,
+        connections: Some(etl.connections as u64),
         max_attempts: etl.max_attempts.into(),
+        max_expiries: etl.max_expiries.into(),
+        lease: Some(show_duration(etl.lease)),
         order: etl.order,
         max_reject_ratio: etl.max_reject_ratio,
         max_invalid_ratio: etl.max_invalid_ratio,

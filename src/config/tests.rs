@@ -85,12 +85,16 @@ scanner:
   max_wait: 0s
 etl:
   workers: 2
+  connections: {connections}
   max_attempts: 5
+  max_expiries: 3
+  lease: 60s
   order: oldest
   max_reject_ratio: 0.05
   max_invalid_ratio: 0.05
 ",
-            schema.display()
+            schema.display(),
+            connections = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
         )
     );
 }

@@ -18,6 +18,8 @@ mod quarantine;
 mod real_files;
 mod rejects;
 mod scanning;
+mod serving;
 mod setup;
+mod soak;
 mod sql;
 mod unload;

@@ -19,7 +19,7 @@ use super::migrations::METADATA;
 use crate::error::Result;
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId, JobStore,
-    Known, ListedFile, OnOverwrite, Replacement, Selection, Watermark,
+    Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -52,6 +52,11 @@ impl JobStore for SqliteJobStore {
 
     async fn recorded_feeds(&self) -> Result<Vec<String>> {
         self.database.read(registry::recorded_feeds).await
+    }
+
+    /// SQLite serialises the scanners itself: a second one waits at every write, and then finds nothing new.
+    async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
+        Ok(Some(ScannerLock::holding(())))
     }
 
     async fn watermark(&self, feed: &str) -> Result<Watermark> {
