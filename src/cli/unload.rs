@@ -114,10 +114,12 @@ async fn selected<'a>(args: &UnloadArgs, context: &'a Context, store: &dyn JobSt
 async fn nothing(selection: &Selection, store: &dyn JobStore) -> Result<String> {
     let Selection::File { feed, key } = selection else { return Ok("none of these files is loaded".to_owned()) };
     let file = store.file(feed, key).await?;
-    let state = file.as_ref().map_or("unknown", |file| file.state.as_str());
-    let unloaded = file.as_ref().is_some_and(|file| file.state == FileState::Unloaded);
-    let what = if unloaded { "is UNLOADED already" } else { "is not loaded" };
-    Ok(format!("{} {what} (state {state}): nothing of it is in the table", printable(key)))
+    let key = printable(key);
+    Ok(match file.map(|file| file.state) {
+        Some(FileState::Unloaded) => format!("{key} is UNLOADED already"),
+        Some(state) => format!("{key} is not loaded (state {})", state.as_str()),
+        None => format!("{key} is not known"),
+    })
 }
 
 fn bar(watcher: &Watcher, records: u64) -> ProgressBar {
