@@ -189,6 +189,9 @@ impl<'a> JobLoader<'a> {
             _ => None,
         });
         if let Some(error) = retryable {
+            if self.crew.stop.is_asked() {
+                return self.stop().await;
+            }
             let outage = self.crew.reach.outage().await.is_some();
             if outage || self.attempts_left() {
                 return self.postpone(&error.chain(), !outage).await;
@@ -204,6 +207,9 @@ impl<'a> JobLoader<'a> {
 
     /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue.
     async fn give_back(&self, error: Error) -> Result<Outcome> {
+        if error.is_retryable() && self.crew.stop.is_asked() {
+            return self.stop().await;
+        }
         let outage = self.crew.reach.outage().await.is_some();
         let outcome = self.postpone(&error.chain(), !outage).await?;
         if error.is_retryable() { Ok(outcome) } else { Err(error) }
