@@ -56,10 +56,8 @@ pub async fn run(args: &RunArgs, context: &Context, watcher: &Watcher) -> Result
     if !summary.is_empty() || std::io::stderr().is_terminal() {
         report::note(&context.global, &summary.render());
     }
-    match signals.exit() {
-        Some(exit) if served?.dropped => Ok(exit),
-        _ => Ok(Exit::Done),
-    }
+    let dropped = served?.dropped;
+    Ok(signals.exit().filter(|_| dropped).unwrap_or(Exit::Done))
 }
 
 /// The scanner's turns.
