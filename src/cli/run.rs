@@ -13,7 +13,7 @@ use super::{Context, Exit, Watcher, report, scan};
 use crate::error::{Error, Result};
 use crate::job::{JobStore, backoff};
 use crate::scanner::ScanRequest;
-use crate::source::Source;
+use crate::source::{self, Source};
 
 /// Scan on schedule and load what comes, until told to stop
 ///
@@ -56,10 +56,8 @@ pub async fn run(args: &RunArgs, context: &Context, watcher: &Watcher) -> Result
     if !summary.is_empty() || std::io::stderr().is_terminal() {
         report::note(&context.global, &summary.render());
     }
-    match signals.exit() {
-        Some(exit) if served?.dropped => Ok(exit),
-        _ => Ok(Exit::Done),
-    }
+    let dropped = served?.dropped;
+    Ok(signals.exit().filter(|_| dropped).unwrap_or(Exit::Done))
 }
 
 /// The scanner's turns.
@@ -113,6 +111,8 @@ impl Scans<'_> {
             tracing::info!("another scanner is at work: this turn is left to it");
             return Ok(());
         };
+        // A folder that is gone lists as an empty one.
+        source::reachable(&self.source).await?;
         let mut first_error: Option<Error> = None;
         for feed in &self.context.config.feeds {
             let databases = (self.store.as_ref(), &self.source);

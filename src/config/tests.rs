@@ -88,7 +88,7 @@ etl:
   connections: {connections}
   max_attempts: 5
   max_expiries: 3
-  lease: 60s
+  lease: 1m
   order: oldest
   max_reject_ratio: 0.05
   max_invalid_ratio: 0.05

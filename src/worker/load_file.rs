@@ -22,7 +22,7 @@ pub struct FileLoader {
     pub job: JobId,
     pub file: FileRecord,
     pub plan: Arc<LoadPlan>,
-    /// Partition of the plan.
+    /// Which file of the plan.
     pub index: usize,
     pub fence: Fence,
     pub table: Arc<TableSpec>,

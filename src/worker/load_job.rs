@@ -134,10 +134,7 @@ impl<'a> JobLoader<'a> {
             .iter()
             .map(|file| FileRef { key: file.key.clone(), version: file.version.clone(), size: file.size })
             .collect();
-        let plan = match self.planner.over(&refs) {
-            Ok(plan) => Arc::new(plan),
-            Err(error) => return self.unplanned(files, taken, &error),
-        };
+        let plan = Arc::new(self.planner.over(&refs));
         let given_up = self.given_up();
         let mut loads = Vec::with_capacity(files.len());
         for (index, (file, taken)) in files.iter().zip(taken).enumerate() {
@@ -150,15 +147,6 @@ impl<'a> JobLoader<'a> {
             });
         }
         stream::iter(loads).buffered(self.crew.etl.settings.connections).collect().await
-    }
-
-    /// No file can be loaded because the cleaning can't be planned; complete ones are complete all the same.
-    fn unplanned(&self, files: &[FileRecord], taken: Vec<Taken>, error: &Error) -> Vec<FileEnd> {
-        let end = |(file, taken): (&FileRecord, Taken)| {
-            let ended = settled(&taken).unwrap_or_else(|| Ended::Error(error.duplicate()));
-            FileEnd { file: file.clone(), taken, ended }
-        };
-        files.iter().zip(taken).map(end).collect()
     }
 
     fn fence(&self, taken: &Taken) -> Fence {
@@ -203,6 +191,9 @@ impl<'a> JobLoader<'a> {
             _ => None,
         });
         if let Some(error) = retryable {
+            if self.crew.stop.is_asked() {
+                return self.stop().await;
+            }
             let outage = self.crew.reach.outage().await.is_some();
             if outage || self.attempts_left() {
                 return self.postpone(&error.chain(), !outage).await;
@@ -218,6 +209,9 @@ impl<'a> JobLoader<'a> {
 
     /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue.
     async fn give_back(&self, error: Error) -> Result<Outcome> {
+        if error.is_retryable() && self.crew.stop.is_asked() {
+            return self.stop().await;
+        }
         let outage = self.crew.reach.outage().await.is_some();
         let outcome = self.postpone(&error.chain(), !outage).await?;
         if error.is_retryable() { Ok(outcome) } else { Err(error) }

@@ -563,6 +563,14 @@ pub async fn the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(store: &dy
     assert_eq!(store.rescue(&[owner]).await.unwrap(), 1);
     assert!(store.owners().await.unwrap().is_empty());
     assert!(!store.confirm(job, &frozen.token, LEASE).await.unwrap());
+
+    // Deaths are forgotten where a person sends the job back.
+    let held = claim(store).await;
+    let outcomes = [outcome(&held.files[0], FileState::Failed)];
+    assert!(store.fail(job, &held.token, &outcomes, "its worker died").await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().expiries, 1);
+    assert!(store.retry(job, &[]).await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().expiries, 0);
 }
 
 /// Found, and rewritten before a job took it.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::project::{Db, Project, events, hour, signal};
 
 const JOBS: u64 = 400;
-/// Fewer jobs are over before the allocator has settled.
-const STEADY_JOBS: u64 = 10_000;
+/// Fewer jobs are over before the caches of the databases are full.
+const STEADY_JOBS: u64 = 20_000;
 const HOURS: u64 = 700;
 
 /// What a process holds.
