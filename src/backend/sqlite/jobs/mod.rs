@@ -3,6 +3,7 @@
 //! Invariant: every method is one transaction. Those that change something begin IMMEDIATE, so that what they read
 //! first still stands when they write: a compare-and-set needs no more than that.
 
+mod overview;
 mod people;
 mod queue;
 mod registry;
@@ -16,10 +17,11 @@ use chrono::{DateTime, Utc};
 
 use super::connection::Database;
 use super::migrations::METADATA;
+use super::mounts;
 use crate::error::Result;
 use crate::job::{
-    Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId, JobStore,
-    Known, ListedFile, OnOverwrite, Replacement, Watermark,
+    Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId,
+    JobStore, Known, ListedFile, OnOverwrite, Replacement, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -52,6 +54,10 @@ impl JobStore for SqliteJobStore {
 
     async fn recorded_feeds(&self) -> Result<Vec<String>> {
         self.database.read(registry::recorded_feeds).await
+    }
+
+    async fn obstacles(&self) -> Result<Vec<String>> {
+        Ok(mounts::obstacle(self.database.path()).into_iter().collect())
     }
 
     async fn watermark(&self, feed: &str) -> Result<Watermark> {
@@ -156,5 +162,17 @@ impl JobStore for SqliteJobStore {
     async fn release(&self, replacements: &[Replacement]) -> Result<u64> {
         let replacements = replacements.to_vec();
         self.database.write(move |c| people::release(c, &replacements)).await
+    }
+    async fn file(&self, feed: &str, key: &str) -> Result<Option<FileRecord>> {
+        let (feed, key) = (feed.to_owned(), key.to_owned());
+        self.database.read(move |c| people::file(c, &feed, &key)).await
+    }
+
+    async fn overview(&self) -> Result<Vec<FeedOverview>> {
+        self.database.read(overview::overview).await
+    }
+
+    async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
+        self.database.write(move |c| overview::prune_jobs(c, before, limit)).await
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::rows;
 use crate::backend::sqlite::fault::Fault;
-use crate::backend::sqlite::value::{Count, at_once, time_text};
+use crate::backend::sqlite::value::{Count, at_once, key_hash, time_text};
 use crate::clock;
 use crate::job::{FileRecord, Job, JobFilter, JobId, JobStatus, Replacement};
 
@@ -46,6 +46,11 @@ pub(super) fn job(c: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
 pub(super) fn files_of(c: &Connection, job: JobId) -> Result<Vec<FileRecord>, Fault> {
     let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ?1 ORDER BY key", rows::FILE_COLUMNS);
     c.prepare_cached(&sql)?.query_and_then([job], rows::file)?.collect()
+}
+
+pub(super) fn file(c: &Connection, feed: &str, key: &str) -> Result<Option<FileRecord>, Fault> {
+    let sql = format!("SELECT {} FROM scanner_files WHERE feed = ?1 AND key_hash = ?2", rows::FILE_COLUMNS);
+    c.prepare_cached(&sql)?.query_and_then(params![feed, key_hash(key)], rows::file)?.next().transpose()
 }
 
 pub(super) fn quarantined(c: &Connection) -> Result<Vec<FileRecord>, Fault> {
