@@ -10,6 +10,8 @@ use super::{Context, Exit, Watcher, human, parse_time, report};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
+use crate::job::JobStore;
+use crate::retention;
 use crate::scanner::{Scan, ScanReport, ScanRequest};
 
 /// List the source once, record new files and form jobs
@@ -69,7 +71,7 @@ pub async fn run(args: &ScanArgs, context: &Context, watcher: &Watcher) -> Resul
     broken_off.map_or(Ok(Exit::Done), Err)
 }
 
-/// Scans the named feed, or all.
+/// Scans the named feed, or all; then deletes what is past its retention.
 pub(super) async fn scan(
     context: &Context,
     feed: Option<&str>,
@@ -89,7 +91,28 @@ pub(super) async fn scan(
         let scan = Scan { source: &source, store: store.as_ref(), feed, settings, request, observer: &observer, now };
         reports.push(scan.run().await.map_err(|error| error.context(format!("scan of feed `{}`", feed.name)))?);
     }
+    if !request.dry_run
+        && let Err(error) = prune(context, store.as_ref()).await
+    {
+        // Old records do no harm until the next scan.
+        tracing::warn!(error = error.chain(), "retention: not everything that is old could be deleted");
+    }
     Ok(reports)
+}
+
+async fn prune(context: &Context, store: &dyn JobStore) -> Result<()> {
+    let (settings, now) = (&context.config.retention, clock::now());
+    let jobs = retention::prune_jobs(store, settings, now).await?;
+    if jobs > 0 {
+        tracing::info!(jobs, "retention: LOADED jobs deleted");
+    }
+    if settings.rejects.is_some() {
+        let rejects = retention::prune_rejects(context.warehouse().await?.as_ref(), settings, now).await?;
+        if rejects > 0 {
+            tracing::info!(rejects, "retention: rejects deleted");
+        }
+    }
+    Ok(())
 }
 
 impl ScanReport {

@@ -25,6 +25,8 @@ pub(super) struct RawConfig {
     pub scanner: RawScanner,
     #[serde(default)]
     pub etl: RawEtl,
+    #[serde(default)]
+    pub retention: RawRetention,
 }
 
 /// Where the files are.
@@ -75,6 +77,10 @@ pub(super) struct RawFeed {
     /// `scanner_...`.
     #[serde(default)]
     pub table: Option<String>,
+    /// `status` calls the feed stale when the newest hour that is loaded ended longer ago than this, or a file has waited
+    /// longer than this; null: never.
+    #[serde(default)]
+    pub fresh_within: Option<String>,
 }
 
 impl RawFeed {
@@ -159,4 +165,14 @@ impl Default for RawEtl {
     fn default() -> Self {
         Self { workers: 2, max_attempts: 5, order: JobOrder::Oldest, max_reject_ratio: 0.05, max_invalid_ratio: 0.05 }
     }
+}
+
+/// What a scan deletes of old records. Files and what is loaded of them are remembered for ever.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRetention {
+    /// Rejects, with their raw text, of files that were completely loaded longer ago than this; null: none.
+    pub rejects: Option<String>,
+    /// LOADED jobs that ended longer ago than this; null: none.
+    pub jobs: Option<String>,
 }

@@ -34,6 +34,7 @@ fn feed(columns: Vec<Column>) -> Feed {
         files: glob::Pattern::new("*").unwrap(),
         table: "t".to_owned(),
         schema: Schema { columns, primary_key: vec![] },
+        fresh_within: None,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Feed {
     /// The table of the reporting database.
     pub table: String,
     pub schema: Schema,
+    /// How far behind the clock what is loaded may be before people should know.
+    pub fresh_within: Option<chrono::Duration>,
 }
 
 impl Feed {

@@ -109,6 +109,7 @@ fn feed() -> Feed {
         files: glob::Pattern::new("*.csv").unwrap(),
         table: "arrivals".to_owned(),
         schema: Schema { columns: Vec::new(), primary_key: Vec::new() },
+        fresh_within: None,
     }
 }
 
