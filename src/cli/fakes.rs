@@ -24,11 +24,11 @@ fn unasked<T>() -> Result<T> {
     Err(Error::internal("the stand-in was not made for this"))
 }
 
-fn at() -> DateTime<Utc> {
+pub fn at() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).unwrap()
 }
 
-fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
+pub fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
     Job {
         id,
         feed: "loan_applications".to_owned(),
@@ -51,7 +51,7 @@ fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
     }
 }
 
-fn file(id: i64, key: &str, state: FileState, error: Option<&str>) -> FileRecord {
+pub fn file(id: i64, key: &str, state: FileState, error: Option<&str>) -> FileRecord {
     FileRecord {
         id,
         feed: "loan_applications".to_owned(),

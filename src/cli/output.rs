@@ -24,6 +24,15 @@ pub enum Format {
     Csv,
 }
 
+/// How a page that is no table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PageFormat {
+    /// For people
+    Table,
+    /// One object
+    Json,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Null,
