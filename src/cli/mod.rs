@@ -8,6 +8,7 @@ pub mod config;
 mod context;
 pub mod demo;
 pub mod etl;
+pub mod explain;
 #[cfg(test)]
 mod fakes;
 pub mod human;
@@ -97,6 +98,7 @@ pub enum Command {
     Scan(scan::ScanArgs),
     Etl(etl::EtlArgs),
     Status(status::StatusArgs),
+    Explain(explain::ExplainArgs),
     Jobs(jobs::JobsArgs),
     Rejects(rejects::RejectsArgs),
     Retry(retry::RetryArgs),
@@ -135,6 +137,7 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Scan(args) => scan::run(&args, &Context::load(&global)?, watcher).await,
         Command::Etl(args) => etl::run(&args, &Context::load(&global)?, watcher).await,
         Command::Status(args) => status::run(&args, &Context::load(&global)?).await,
+        Command::Explain(args) => explain::run(&args, &Context::load(&global)?).await,
         Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
         Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
@@ -195,6 +198,8 @@ mod tests {
             "loadline etl --feed f --workers 3 --order newest",
             "loadline status",
             "loadline status --feed f -o json",
+            "loadline explain s3://bucket/a.csv",
+            "loadline explain a.csv -o json",
             "loadline jobs 7",
             "loadline jobs --status FAILED --feed f -o csv",
             "loadline rejects --job 3 --feed f --limit 5 -o json",
