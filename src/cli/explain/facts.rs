@@ -43,7 +43,8 @@ impl Places {
             }
         }
         match &self.source {
-            Some(source) => Ok(source::head(source, key).await?.is_some()),
+            // One that can't be asked is told of later.
+            Some(source) => Ok(source::head(source, key).await.ok().flatten().is_some()),
             None => Ok(false),
         }
     }

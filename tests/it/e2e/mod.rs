@@ -6,6 +6,7 @@
 mod concurrency;
 mod demo;
 mod exit_codes;
+mod explain;
 mod feeds;
 mod file_errors;
 mod kills;
@@ -16,6 +17,8 @@ mod project;
 mod quarantine;
 mod real_files;
 mod rejects;
+mod retention;
 mod scanning;
 mod setup;
 mod sql;
+mod status;
