@@ -18,7 +18,11 @@ fn text(path: &str) -> String {
 /// All documents of a YAML file.
 fn documents(path: &str) -> Vec<Value> {
     let text = text(path);
-    let documents = serde_yaml::Deserializer::from_str(&text).map(Value::deserialize);
+    let documents = serde_yaml::Deserializer::from_str(&text).map(|document| {
+        let mut document = Value::deserialize(document)?;
+        document.apply_merge()?;
+        Ok::<_, serde_yaml::Error>(document)
+    });
     documents.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

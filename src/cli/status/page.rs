@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Duration, Utc};
 
 use super::picture::{self, FeedPicture, Picture, Quarantined};
-use crate::cli::output::{Format, Table, Value, clipped};
+use crate::cli::output::{Format, Table, Value, clipped, shortened};
 use crate::cli::{GlobalArgs, human, shell};
 use crate::job::{Job, JobStatus};
 
@@ -85,7 +85,7 @@ impl Page<'_> {
         let since = job.started_time.map(|at| format!(", since {}", human::age(now - at))).unwrap_or_default();
         let files = human::counted(picture::file_count(job), "file");
         let size = human::size(job.total_size_in_bytes);
-        let (id, feed, attempt) = (job.id, clipped(&job.feed, NAME), job.attempts);
+        let (id, feed, attempt) = (job.id, shortened(&job.feed, NAME), job.attempts);
         self.line(&format!("  job {id} ({feed}): {files}, {size}, attempt {attempt}{since}"));
         let owner = clipped(job.lease_owner.as_deref().unwrap_or("nobody"), WIDTH - 12);
         self.line(&format!("    by {owner}"));
@@ -111,7 +111,7 @@ impl Page<'_> {
         }
         self.line("\nStale:");
         for (feed, why, within) in stale.iter().take(ITEMS) {
-            self.line(&format!("  {}: {why}; fresh_within is {}", clipped(feed, NAME), human::age(*within)));
+            self.line(&format!("  {}: {why}; fresh_within is {}", shortened(feed, NAME), human::age(*within)));
         }
         self.more(stale.len(), "status -o json");
         let (scan, etl) = (shell::command(self.global, "-v scan"), shell::command(self.global, "etl"));
@@ -126,7 +126,7 @@ impl Page<'_> {
         self.line("\nFailed, the last one first; repair the file or the schema file, then retry and `etl`:");
         for job in failed.iter().take(ITEMS) {
             let ago = job.finished_time.map(|at| format!(", {} ago", human::age(self.picture.now - at)));
-            let head = format!("  job {} ({}{})", job.id, clipped(&job.feed, NAME), ago.unwrap_or_default());
+            let head = format!("  job {} ({}{})", job.id, shortened(&job.feed, NAME), ago.unwrap_or_default());
             self.line(&format!("{head}: {}", clipped(picture::cause(job), WIDTH.saturating_sub(head.len() + 2))));
             self.line(&format!("    {}", picture::retry(job, self.global)));
         }
@@ -146,8 +146,8 @@ impl Page<'_> {
         }
         self.line(heading);
         for quarantined in files.iter().take(ITEMS) {
-            let key = clipped(&quarantined.file.key, WIDTH - 4 - NAME - 2);
-            self.line(&format!("  {}: {key}", clipped(&quarantined.file.feed, NAME)));
+            let key = shortened(&quarantined.file.key, WIDTH - 4 - NAME - 2);
+            self.line(&format!("  {}: {key}", shortened(&quarantined.file.feed, NAME)));
             self.line(&format!("    {}", quarantined.next_step(self.global)));
         }
         self.more(files.len(), "status -o json");
@@ -176,7 +176,7 @@ fn feed_row(feed: &FeedPicture, now: DateTime<Utc>) -> Vec<Value> {
         (Some(_), Some(_)) => "STALE",
     };
     vec![
-        clipped(&overview.feed, NAME).into(),
+        shortened(&overview.feed, NAME).into(),
         ago(overview.last_scan, now),
         count(overview.backlog_files),
         size(overview.backlog_bytes),
@@ -285,7 +285,8 @@ mod tests {
         // A command is there to be pasted, and is never cut.
         assert!(wide.iter().all(|line| line.contains("loadline explain ")), "{wide:#?}");
         assert!(!text.contains('\u{1b}') && !text.contains("next line"), "{text}");
-        for said in ["job 1000000 (feed_1_", "and 15 more: loadline jobs --status FAILED", "its lease ended 1 min ago"]
+        for said in
+            ["job 1000000 (feed_1_with_…", "and 15 more: loadline jobs --status FAILED", "its lease ended 1 min ago"]
         {
             assert!(text.contains(said), "{said}: {text}");
         }

@@ -1,6 +1,7 @@
 //! Whether all is well, as a person and as cron ask it.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 
 use super::project::{Db, Project, hour};
 
@@ -128,12 +129,13 @@ fn a_database_out_of_reach_is_4_and_the_other_is_shown_all_the_same() {
     project.write_events(&format!("{}/a.csv", hour(0)), [1]);
     project.scan().ok();
     for db in [Db::Reporting, Db::Metadata] {
-        // A pipe where the file should be: it is there, and can't be opened as a database.
+        // A socket in the place of the file: it is there, and can't be opened.
         let (path, aside) = (project.db_path(db), project.path("aside.db"));
         fs::rename(&path, &aside).unwrap();
-        fs::write(&path, "no database at all, but as long as a page of one would be".repeat(100)).unwrap();
-        let ran = project.run(&["status"]).exits(2);
+        let socket = UnixListener::bind(&path).unwrap();
+        let ran = project.run(&["status"]).exits(4).says(&["can't be opened"]);
         assert_eq!(ran.stdout.contains("1 waiting"), db == Db::Reporting, "{ran}");
+        drop(socket);
         fs::remove_file(&path).unwrap();
         fs::rename(&aside, &path).unwrap();
     }

@@ -32,8 +32,8 @@ fn recorded(c: &Connection) -> Result<BTreeMap<String, FeedOverview>, Fault> {
 
 fn count_files(c: &Connection, feeds: &mut BTreeMap<String, FeedOverview>) -> Result<(), Fault> {
     let mut select = c.prepare_cached(
-        "SELECT feed, state, count(*), sum(size_in_bytes), min(hour), min(found_time), max(hour), max(loaded_time) \
-         FROM scanner_files GROUP BY feed, state",
+        "SELECT feed, state, count(*), sum(size_in_bytes), min(hour), min(found_time), \
+         max(CASE WHEN loaded_time IS NOT NULL THEN hour END), max(loaded_time) FROM scanner_files GROUP BY feed, state",
     )?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
@@ -50,11 +50,11 @@ fn count_files(c: &Connection, feeds: &mut BTreeMap<String, FeedOverview>) -> Re
                 overview.oldest_unloaded_hour = earlier(overview.oldest_unloaded_hour, time_if_any(row.get(4)?)?);
                 overview.oldest_found = earlier(overview.oldest_found, time_if_any(row.get(5)?)?);
             }
-            FileState::Loaded => {
-                overview.newest_loaded_hour = time_if_any(row.get(6)?)?;
-                overview.last_loaded = time_if_any(row.get(7)?)?;
+            FileState::Loaded | FileState::Quarantined => {
+                overview.newest_loaded_hour = overview.newest_loaded_hour.max(time_if_any(row.get(6)?)?);
+                overview.last_loaded = overview.last_loaded.max(time_if_any(row.get(7)?)?);
             }
-            FileState::Failed | FileState::Quarantined | FileState::Unloaded => {}
+            FileState::Failed | FileState::Unloaded => {}
         }
     }
     Ok(())
