@@ -126,3 +126,97 @@ impl Explanation {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt, path::Path};
+
+    use super::*;
+    use crate::cli::GlobalArgs;
+    use crate::cli::fakes::{FakeStore, FakeWarehouse};
+    use crate::source::Source;
+
+    /// A context with one feed, and places of which each can be left out.
+    struct Scene {
+        context: Context,
+        places: Places,
+    }
+
+    impl Scene {
+        async fn new(keys: &[&str]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("schemas")).unwrap();
+            let (schema, config) = (folder.path().join("schemas/loans.yaml"), folder.path().join("config.yaml"));
+            std::fs::write(schema, "columns: [{name: id, type: int64}]").unwrap();
+            let text = "source: {url: \"file:///in\"}\nmetadata_database: {url: \"sqlite:m.db\"}\n\
+                        reporting_database: {url: \"sqlite:r.db\"}\nfeeds: [{name: loans}]\n\
+                        scanner: {full_every: 876000h}\n";
+            std::fs::write(&config, text).unwrap();
+            let global = GlobalArgs {
+                config,
+                verbose: 0,
+                quiet: false,
+                log_format: crate::cli::LogFormat::Text,
+                no_progress: false,
+            };
+            let context = Context::load(&global).unwrap();
+            let objects = Arc::new(InMemory::new());
+            for key in keys {
+                objects.put(&Path::parse(key).unwrap(), "id\n1\n".into()).await.unwrap();
+            }
+            let source = Source::with_store("file:///in/".parse().unwrap(), objects);
+            let places = Places {
+                store: Some(Arc::new(FakeStore::default())),
+                warehouse: Some(Arc::new(FakeWarehouse)),
+                source: Some(source),
+            };
+            Self { context, places }
+        }
+
+        async fn answer(&self, named: &str) -> (String, String) {
+            let explanation = explain(named, &self.places, &self.context).await.unwrap();
+            let json = explanation.json(&[]);
+            (json["answers"][0]["answer"].as_str().unwrap().to_owned(), explanation.render(&[]))
+        }
+    }
+
+    /// The fakes' watermark is at 2026-01-01T00; a listing looks back 72 hours, and begins with a whole folder.
+    #[tokio::test]
+    async fn a_folder_further_back_than_a_scan_looks_is_named_with_its_backfill() {
+        let keys = ["2025/12/28/23/late.csv", "2025/12/29/00/just.csv"];
+        let scene = Scene::new(&keys).await;
+        let (answer, page) = scene.answer(keys[0]).await;
+        assert_eq!(answer, "BEHIND_THE_LOOK_BACK");
+        assert!(page.contains("scan --feed loans --from 2025-12-28T23 --to 2025-12-29T00\n"), "{page}");
+        assert_eq!(scene.answer(keys[1]).await.0, "NOT_LISTED_YET");
+        assert_eq!(scene.answer("file:///in/2025/12/29/00/just.csv").await.0, "NOT_LISTED_YET");
+    }
+
+    #[tokio::test]
+    async fn without_a_place_the_others_answer() {
+        let key = "2025/12/29/00/just.csv";
+        let mut scene = Scene::new(&[key]).await;
+        scene.places.source = None;
+        let (answer, page) = scene.answer(key).await;
+        assert_eq!(answer, "NEVER_LISTED");
+        assert!(page.ends_with("at the source: not known\n"), "{page}");
+        scene.places.store = None;
+        assert_eq!(scene.answer(key).await.0, "UNKNOWN");
+        scene.places.warehouse = None;
+        assert_eq!(scene.answer(key).await.0, "UNKNOWN");
+    }
+
+    #[tokio::test]
+    async fn a_terminal_gets_no_escape_sequence() {
+        let scene = Scene::new(&[]).await;
+        for named in ["2026/01/01/00/\u{1b}[31m.csv", "b.csv", "s3://x/\u{1b}[2J"] {
+            let (_, page) = scene.answer(named).await;
+            assert!(!page.contains('\u{1b}'), "{page:?}");
+        }
+        // The fakes' failed file, whose reason tries.
+        assert!(scene.answer("b.csv").await.1.contains("too many\\u{1b}[31m invalid values"));
+    }
+}
