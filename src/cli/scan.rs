@@ -91,16 +91,21 @@ pub(super) async fn scan(
         let scan = Scan { source: &source, store: store.as_ref(), feed, settings, request, observer: &observer, now };
         reports.push(scan.run().await.map_err(|error| error.context(format!("scan of feed `{}`", feed.name)))?);
     }
-    if !request.dry_run
-        && let Err(error) = prune(context, store.as_ref()).await
-    {
-        // Old records do no harm until the next scan.
-        tracing::warn!(error = error.chain(), "retention: not everything that is old could be deleted");
+    if !request.dry_run {
+        prune(context, store.as_ref()).await;
     }
     Ok(reports)
 }
 
-async fn prune(context: &Context, store: &dyn JobStore) -> Result<()> {
+/// Deletes what is past its retention, for some seconds at most. What can't be deleted now does no harm until the next
+/// scan.
+pub(super) async fn prune(context: &Context, store: &dyn JobStore) {
+    if let Err(error) = try_to_prune(context, store).await {
+        tracing::warn!(error = error.chain(), "retention: not everything that is old could be deleted");
+    }
+}
+
+async fn try_to_prune(context: &Context, store: &dyn JobStore) -> Result<()> {
     let (settings, now) = (&context.config.retention, clock::now());
     let jobs = retention::prune_jobs(store, settings, now).await?;
     if jobs > 0 {
