@@ -297,10 +297,8 @@ impl Teller<'_> {
         let answer = self.say("QUARANTINED", record.error.as_deref().unwrap_or("it has changed at the source"));
         if record.loaded_time.is_some() {
             let answer = self.where_its_rows_are(answer.because("the rows of the old version stay in the table"));
-            let again = format!("retry --unloaded --file {}", shell::word(self.uri));
-            return answer
-                .step("to load the new version, take the old one out", self.unload())
-                .step("and let the file be loaded as it is now", self.command(&again));
+            let answer = answer.step("to load the new version, take the old one out", self.unload());
+            return self.load_again(answer, "let the file be found again, as it is now");
         }
         let answer = answer.because("nothing of it is in the table");
         match (&self.feed.job, record.job_id) {
@@ -318,15 +316,29 @@ impl Teller<'_> {
     }
 
     fn unload(&self) -> String {
-        self.command(&format!("unload --file {} --yes", shell::word(self.uri)))
+        self.command(&format!("unload {} --yes", self.this_file()))
+    }
+
+    /// The file as options name it, with its feed where several feeds have it.
+    fn this_file(&self) -> String {
+        let uri = shell::word(self.uri);
+        let several = self.facts.feeds.iter().filter(|feed| feed.record.is_some()).count() > 1;
+        if several { format!("--file {uri} --feed {}", self.feed.feed.name) } else { format!("--file {uri}") }
+    }
+
+    fn load_again(&self, answer: Answer, what: &str) -> Answer {
+        let feed = &self.feed.feed.name;
+        answer
+            .step(what, self.command(&format!("retry --unloaded {}", self.this_file())))
+            .step("then put it into a job", self.command(&format!("scan --feed {feed}")))
+            .step("and load it", self.command(&format!("etl --feed {feed}")))
     }
 
     fn unloaded(&self) -> Answer {
-        let again = format!("retry --unloaded --file {}", shell::word(self.uri));
         let when = self.feed.ledger.as_ref().and_then(|entry| entry.unloaded);
         let when = when.map(|at| format!(" at {}", self.ago(at))).unwrap_or_default();
-        self.say("UNLOADED", format!("a person took it out of the table{when}; it is not loaded again by itself"))
-            .step("to load it again, under the schema file of today", self.command(&again))
+        let why = format!("a person took it out of the table{when}; it is not loaded again by itself");
+        self.load_again(self.say("UNLOADED", why), "to load it again, under the schema file of today")
     }
 
     // -- files that the registry does not have ---------------------------------------------------------------------
