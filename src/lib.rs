@@ -19,6 +19,7 @@ pub mod error;
 pub mod feed;
 pub mod job;
 pub mod progress;
+pub mod retention;
 pub mod scanner;
 pub mod source;
 pub mod unloader;

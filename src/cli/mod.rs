@@ -8,6 +8,7 @@ pub mod config;
 mod context;
 pub mod demo;
 pub mod etl;
+pub mod explain;
 #[cfg(test)]
 mod fakes;
 pub mod human;
@@ -22,8 +23,10 @@ pub mod run;
 pub mod scan;
 mod selection;
 pub mod setup;
+pub mod shell;
 pub mod signals;
 pub mod sql;
+pub mod status;
 pub mod summary;
 mod time;
 pub mod unload;
@@ -55,16 +58,18 @@ Exit codes:
   0  done, or nothing to do
   1  loadline itself failed: please report it
   2  the command line, the config or a schema file is wrong
-  3  some job failed in this run
+  3  some job failed in this run, or something stands failed or stale (status)
   4  a database or the source can't be reached; the same command may succeed later
   130, 143  ended by SIGINT or SIGTERM before the work was done";
+
+const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// Options of every command, before or after its name.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
     /// Config file; relative paths in it start at its own folder
-    #[arg(short, long, global = true, value_name = "FILE", default_value = "config.yaml")]
+    #[arg(short, long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
 
     /// Say more on stderr: -v what is done, -vv every step
@@ -98,6 +103,8 @@ pub enum Command {
     Scan(scan::ScanArgs),
     Etl(etl::EtlArgs),
     Run(run::RunArgs),
+    Status(status::StatusArgs),
+    Explain(explain::ExplainArgs),
     Jobs(jobs::JobsArgs),
     Rejects(rejects::RejectsArgs),
     Retry(retry::RetryArgs),
@@ -111,7 +118,7 @@ pub enum Command {
 pub enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// The work went on to its end, but some job failed in this run.
+    /// The work went on to its end, but some job failed in this run; or, asked for the status, something needs a person.
     SomeFailed,
     /// No job failed, but some could not be worked on because a database or the source is out of reach.
     SomePostponed,
@@ -140,6 +147,8 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Scan(args) => scan::run(&args, &Context::load(&global)?, watcher).await,
         Command::Etl(args) => etl::run(&args, &Context::load(&global)?, watcher).await,
         Command::Run(args) => run::run(&args, &Context::load(&global)?, watcher).await,
+        Command::Status(args) => status::run(&args, &Context::load(&global)?).await,
+        Command::Explain(args) => explain::run(&args, &Context::load(&global)?).await,
         Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
         Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
@@ -200,6 +209,10 @@ mod tests {
             "loadline scan --from 2026-01-31 --to 2026-02-01T05",
             "loadline etl --feed f --workers 3 --order newest",
             "loadline run --workers 3 --order newest",
+            "loadline status",
+            "loadline status --feed f -o json",
+            "loadline explain s3://bucket/a.csv",
+            "loadline explain a.csv -o json",
             "loadline jobs 7",
             "loadline jobs --status FAILED --feed f -o csv",
             "loadline rejects --job 3 --feed f --limit 5 -o json",
@@ -229,6 +242,7 @@ mod tests {
             "loadline etl --workers 0",
             "loadline run --workers 0",
             "loadline jobs --status NONE",
+            "loadline status -o csv",
             "loadline jobs 7 --status FAILED",
             "loadline rejects --limit 0",
             "loadline retry",

@@ -129,6 +129,7 @@ impl Scans<'_> {
             };
             first_error = first_error.or(error);
         }
+        scan::prune(self.context, self.store.as_ref()).await;
         first_error.map_or(Ok(()), Err)
     }
 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::job::{JobStore, ScannerLock};
+use crate::retention;
 use crate::scanner::{Scan, ScanReport, ScanRequest};
 use crate::source::Source;
 
@@ -97,7 +98,7 @@ pub(super) fn broken_off(report: &mut ScanReport) -> Option<Error> {
     Some(error.context(format!("the listing of feed `{}` broke off", report.feed)))
 }
 
-/// Scans the named feed, or all; `None` where another scanner is at work.
+/// Scans the named feed, or all, then deletes what is past its retention; `None` where another scanner is at work.
 pub(super) async fn scan(
     context: &Context,
     feed: Option<&str>,
@@ -116,6 +117,9 @@ pub(super) async fn scan(
     for feed in feeds {
         reports.push(scan_feed(context, feed, (store.as_ref(), &source), request, watcher).await?);
     }
+    if !request.dry_run {
+        prune(context, store.as_ref()).await;
+    }
     drop(lock);
     Ok(Some(reports))
 }
@@ -130,6 +134,29 @@ pub(super) async fn scan_feed(
     let (settings, observer, now) = (&context.config.scanner, &watcher.observer(), clock::now());
     let scan = Scan { source, store, feed, settings, request, observer, now };
     scan.run().await.map_err(|error| error.context(format!("scan of feed `{}`", feed.name)))
+}
+
+/// Deletes what is past its retention, for some seconds at most. What can't be deleted now does no harm until the next
+/// scan.
+pub(super) async fn prune(context: &Context, store: &dyn JobStore) {
+    if let Err(error) = try_to_prune(context, store).await {
+        tracing::warn!(error = error.chain(), "retention: not everything that is old could be deleted");
+    }
+}
+
+async fn try_to_prune(context: &Context, store: &dyn JobStore) -> Result<()> {
+    let (settings, now) = (&context.config.retention, clock::now());
+    let jobs = retention::prune_jobs(store, settings, now).await?;
+    if jobs > 0 {
+        tracing::info!(jobs, "retention: LOADED jobs deleted");
+    }
+    if settings.rejects.is_some() {
+        let rejects = retention::prune_rejects(context.warehouse().await?.as_ref(), settings, now).await?;
+        if rejects > 0 {
+            tracing::info!(rejects, "retention: rejects deleted");
+        }
+    }
+    Ok(())
 }
 
 impl ScanReport {

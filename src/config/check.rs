@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::Document;
-use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawScanner};
+use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner};
 use super::schema_file::read_schema;
 use super::suggest::shown;
 use super::units::{parse_duration, parse_size, parse_time};
 use super::urls::{mask, source_url, sqlite_path, substitute};
-use super::{Config, Database, EtlConfig, ScannerConfig, SourceConfig};
+use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig, SourceConfig};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Layout, Schema, is_identifier};
 use crate::job::JobLimits;
@@ -47,10 +47,11 @@ pub(super) fn load(path: &Path, env: Env<'_>) -> Result<Config> {
     let reporting_database = check.database("reporting_database", &raw.reporting_database)?;
     let scanner = check.scanner(&raw.scanner)?;
     let etl = check.etl(&raw.etl)?;
+    let retention = check.retention(&raw.retention)?;
     let (feeds, schema_files) = check.feeds(&raw.feeds)?;
     let path = path.to_owned();
     let source = SourceConfig { url };
-    Ok(Config { path, source, metadata_database, reporting_database, feeds, scanner, etl, schema_files })
+    Ok(Config { path, source, metadata_database, reporting_database, feeds, scanner, etl, retention, schema_files })
 }
 
 /// The folder of the config file, absolute: what relative paths in it begin from.
@@ -108,10 +109,7 @@ impl Check<'_> {
             Some(_) => Some(self.value("scanner.start_from", &raw.start_from, parse_time)?),
             None => None,
         };
-        let settle = match &raw.settle {
-            Some(_) => Some(self.duration("scanner.settle", &raw.settle)?),
-            None => None,
-        };
+        let settle = self.duration_if_any("scanner.settle", &raw.settle)?;
         let size_max = self.value("scanner.max_job_size", &raw.max_job_size, |text| match parse_size(text)? {
             0 => Err("a job holds at least 1B".to_owned()),
             size => Ok(size),
@@ -131,6 +129,17 @@ impl Check<'_> {
     fn duration(&self, key: &str, value: &Option<String>) -> Result<chrono::Duration> {
         self.value(key, value, |text| {
             chrono::Duration::from_std(parse_duration(text)?).map_err(|error| error.to_string())
+        })
+    }
+
+    fn duration_if_any(&self, key: &str, value: &Option<String>) -> Result<Option<chrono::Duration>> {
+        value.as_ref().map(|_| self.duration(key, value)).transpose()
+    }
+
+    fn retention(&self, raw: &RawRetention) -> Result<RetentionConfig> {
+        Ok(RetentionConfig {
+            rejects: self.duration_if_any("retention.rejects", &raw.rejects)?,
+            jobs: self.duration_if_any("retention.jobs", &raw.jobs)?,
         })
     }
 
@@ -193,11 +202,12 @@ impl Check<'_> {
         let table_key = if raw.table.is_some() { key("table") } else { key("name") };
         let table = raw.table.clone().or_else(|| Some(name.clone()));
         let table = self.value(&table_key, &table, table_name)?;
+        let fresh_within = self.duration_if_any(&key("fresh_within"), &raw.fresh_within)?;
         let default_schema = format!("schemas/{name}.yaml");
         let schema_file = Path::new(raw.schema.as_deref().unwrap_or(&default_schema));
         let schema = self.schema(&key("schema"), schema_file)?;
         let on_overwrite = raw.on_overwrite;
-        let feed = Feed { name, prefix, layout, files, table, on_overwrite, schema };
+        let feed = Feed { name, prefix, layout, files, table, on_overwrite, fresh_within, schema };
         Ok((feed, self.folder.join(schema_file)))
     }
 

@@ -40,6 +40,7 @@ pub struct Config {
     pub feeds: Vec<Feed>,
     pub scanner: ScannerConfig,
     pub etl: EtlConfig,
+    pub retention: RetentionConfig,
     /// Where the schema of each feed was read from, absolute.
     schema_files: Vec<PathBuf>,
 }
@@ -99,6 +100,15 @@ pub struct EtlConfig {
     pub max_reject_ratio: f64,
     /// Part of a column's values in a file that may not convert, 0 to 1.
     pub max_invalid_ratio: f64,
+}
+
+/// How long what is done with is kept; `None`: for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// Rejects, from when their file was complete.
+    pub rejects: Option<chrono::Duration>,
+    /// LOADED jobs, from when they ended.
+    pub jobs: Option<chrono::Duration>,
 }
 
 impl Config {

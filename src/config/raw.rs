@@ -25,6 +25,8 @@ pub(super) struct RawConfig {
     pub scanner: RawScanner,
     #[serde(default)]
     pub etl: RawEtl,
+    #[serde(default)]
+    pub retention: RawRetention,
 }
 
 /// Where the files are.
@@ -79,6 +81,10 @@ pub(super) struct RawFeed {
     /// the old bytes stay. `reload`: its new bytes take the place of the old ones. `ignore`: keeps what was loaded.
     #[serde(default)]
     pub on_overwrite: OnOverwrite,
+    /// `status` calls the feed stale when the newest hour that is loaded ended longer ago than this, or a file has waited
+    /// longer than this; null: never.
+    #[serde(default)]
+    pub fresh_within: Option<String>,
 }
 
 impl RawFeed {
@@ -182,4 +188,14 @@ impl Default for RawEtl {
             max_invalid_ratio: 0.05,
         }
     }
+}
+
+/// What a scan deletes of old records. Files and what is loaded of them are remembered for ever.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRetention {
+    /// Rejects, with their raw text, of files that were completely loaded longer ago than this; null: none.
+    pub rejects: Option<String>,
+    /// LOADED jobs that ended longer ago than this; null: none.
+    pub jobs: Option<String>,
 }

@@ -74,6 +74,7 @@ fn defaults_are_those_of_the_contract() {
   schema: {}
   table: loans
   on_overwrite: quarantine
+  fresh_within: null
 scanner:
   frequency: 1h
   start_from: null
@@ -92,6 +93,9 @@ etl:
   order: oldest
   max_reject_ratio: 0.05
   max_invalid_ratio: 0.05
+retention:
+  rejects: null
+  jobs: null
 ",
             schema.display(),
             connections = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
@@ -105,7 +109,7 @@ fn the_example_and_the_schema_that_ship_load_and_hold_the_defaults() {
     let config = check::load(&root.join("config.example.yaml"), &no_env).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let plain = load_in(folder.path(), &format!("{HEAD}{FEED}"), SCHEMA).unwrap();
-    let settings = |config: &Config| format!("{:?} {:?}", config.scanner, config.etl);
+    let settings = |config: &Config| format!("{:?} {:?} {:?}", config.scanner, config.etl, config.retention);
     assert_eq!(settings(&config), settings(&plain));
 
     let schema = &config.feed("loan_applications").unwrap().schema;
@@ -121,6 +125,8 @@ fn the_effective_config_reads_back_as_itself() {
     let config = format!(
         "{HEAD}{FEED}    prefix: a b
     table: other
+    fresh_within: 3h
+retention: {{rejects: 90d, jobs: 365d}}
 scanner: {{frequency: 90s, start_from: 2026-01-31, settle: 1500ms, max_job_size: 1000kB, max_wait: 10m}}
 etl: {{workers: 7, order: newest, max_reject_ratio: 0}}
 "

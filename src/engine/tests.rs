@@ -35,6 +35,7 @@ fn feed(columns: Vec<Column>) -> Feed {
         table: "t".to_owned(),
         on_overwrite: Default::default(),
         schema: Schema { columns, primary_key: vec![] },
+        fresh_within: None,
     }
 }
 

@@ -109,7 +109,7 @@ pub struct FeedOverview {
     /// Of the backlog: its first hour, and when the longest-waiting file was found.
     pub oldest_unloaded_hour: Option<DateTime<Utc>>,
     pub oldest_found: Option<DateTime<Utc>>,
-    /// Of the LOADED files.
+    /// Of the files whose rows are in the table: LOADED, or QUARANTINED since.
     pub newest_loaded_hour: Option<DateTime<Utc>>,
     pub last_loaded: Option<DateTime<Utc>>,
     /// Files by state, jobs by status (without the NONE row).

@@ -26,7 +26,7 @@ pub use file::{
 pub use plan::{JobDraft, JobLimits, Planner};
 pub use retry::backoff;
 pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, ScannerLock, Watermark};
-pub use uri::{file_uri, split_uri_list, uri_list};
+pub use uri::{file_uri, key_of, split_uri_list, uri_list};
 
 pub type JobId = i64;
 

@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod conformance;
+mod deploy;
 mod e2e;
 mod readme;
 mod rooms;
