@@ -30,7 +30,7 @@ pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
 pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteWarehouse::open(path)?)),
-        Database::Mysql(_) => Err(Error::internal("the MySQL backend has no warehouse yet")),
+        Database::Mysql(config) => Ok(Box::new(mysql::MysqlWarehouse::open(config))),
     }
 }
 

@@ -8,7 +8,16 @@
 
 mod connection;
 mod fault;
+mod insert;
+mod ledger;
 mod migrations;
+mod obstacles;
+mod reports;
+mod rows;
+mod segment;
+mod table;
 mod value;
+mod warehouse;
 
 pub use migrations::{metadata_ddl, reporting_ddl};
+pub use warehouse::MysqlWarehouse;
