@@ -79,7 +79,7 @@ impl Server {
     fn find_and_start(kind: Kind, options: &[&str]) -> Option<Self> {
         let installed = install::find(kind)?;
         let folder = tempfile::Builder::new().prefix("loadline-server-").tempdir().unwrap().keep();
-        installed.create_data(&folder);
+        Process::prepare(&installed.create_data(&folder), &folder);
         for _ in 0..PORTS_TRIED {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut command = installed.command(&folder, port);

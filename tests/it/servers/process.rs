@@ -14,11 +14,12 @@ pub const SOCKET: &str = "s.sock";
 const LOG: &str = "log";
 /// Generous: a server that recovers on a busy machine takes its time.
 const START_MAX: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
 
 /// `sh -c WATCH sh FOLDER SERVER ARGUMENTS...`
 const WATCH: &str = r#"
 folder=$1; shift
-"$@" > "$folder/log" 2>&1 < /dev/null &
+"$@" >> "$folder/log" 2>&1 < /dev/null &
 echo $!
 read -r word
 kill -9 $!
@@ -33,12 +34,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a server and waits until it answers on its socket; `None`, and nothing is left running, where it ends
-    /// before.
-    pub fn start(command: &[String], folder: &Path) -> Option<Self> {
-        let socket = folder.join(SOCKET);
-        // Left behind by a killed server, and no sign of the new one.
-        let _ = std::fs::remove_file(&socket);
+    fn spawn(command: &[String], folder: &Path) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", WATCH, "sh"]).arg(folder).args(command).stdin(Stdio::piped()).stdout(Stdio::piped());
         // In a group of its own, so that Ctrl-C ends the tests first.
@@ -46,14 +42,32 @@ impl Process {
         let (pipe, stdout) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
         let mut pid = String::new();
         BufReader::new(stdout).read_line(&mut pid).unwrap();
-        let process = Self { shell, pipe, pid: pid.trim().parse().unwrap() };
+        Self { shell, pipe, pid: pid.trim().parse().unwrap() }
+    }
+
+    /// Runs a command that makes the folder ready, to its end. Whether it went well shows when the server is started.
+    pub fn prepare(command: &[String], folder: &Path) {
+        let process = Self::spawn(command, folder);
+        while !process.has_ended() {
+            std::thread::sleep(POLL);
+        }
+        process.kill();
+    }
+
+    /// Starts a server and waits until it answers on its socket; `None`, and nothing is left running, where it ends
+    /// before.
+    pub fn start(command: &[String], folder: &Path) -> Option<Self> {
+        let socket = folder.join(SOCKET);
+        // Left behind by a killed server, and no sign of the new one.
+        let _ = std::fs::remove_file(&socket);
+        let process = Self::spawn(command, folder);
         let deadline = Instant::now() + START_MAX;
         while UnixStream::connect(&socket).is_err() {
             if process.has_ended() || Instant::now() > deadline {
                 process.kill();
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(POLL);
         }
         Some(process)
     }
