@@ -4,10 +4,11 @@
 //! Invariant: the SQL texts differ from backend to backend, their meaning does not. One conformance suite
 //! (`tests/it/conformance`) runs on all of them.
 
+pub mod mysql;
 pub mod sqlite;
 
 use crate::config::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::JobStore;
 use crate::warehouse::Warehouse;
 
@@ -21,6 +22,7 @@ pub const REPORTING_VERSION: u32 = 3;
 pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteJobStore::open(path)?)),
+        Database::Mysql(_) => Err(Error::internal("the MySQL backend has no job store yet")),
     }
 }
 
@@ -28,6 +30,7 @@ pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
 pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteWarehouse::open(path)?)),
+        Database::Mysql(_) => Err(Error::internal("the MySQL backend has no warehouse yet")),
     }
 }
 
@@ -35,6 +38,7 @@ pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
 pub fn metadata_ddl(database: &Database) -> Vec<&'static str> {
     match database {
         Database::Sqlite { .. } => sqlite::metadata_ddl(),
+        Database::Mysql(_) => mysql::metadata_ddl(),
     }
 }
 
@@ -42,5 +46,6 @@ pub fn metadata_ddl(database: &Database) -> Vec<&'static str> {
 pub fn reporting_ddl(database: &Database) -> Vec<&'static str> {
     match database {
         Database::Sqlite { .. } => sqlite::reporting_ddl(),
+        Database::Mysql(_) => mysql::reporting_ddl(),
     }
 }
