@@ -4,7 +4,7 @@
 //! when, a listed file is FOUND or in exactly one job, and the next scan goes on from there. A second scanner at the
 //! same time costs work, not correctness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -52,6 +52,10 @@ pub struct ScanReport {
     pub quarantined: u64,
     /// The first [`KEYS_NAMED`] of them.
     pub quarantined_keys: Vec<String>,
+    /// Known keys that will be loaded in the version they have now.
+    pub renewed: u64,
+    /// Known keys with another version of which the loaded one is kept.
+    pub kept: u64,
     pub ignored: BTreeMap<Ignored, u64>,
     pub jobs: Vec<FormedJob>,
     /// Files that wait for a fuller job.
@@ -164,11 +168,18 @@ impl Scan<'_> {
         let known = if self.request.dry_run {
             self.store.classify(&self.feed.name, &files).await?
         } else {
-            self.store.register(&self.feed.name, &files, OnOverwrite::Quarantine, self.now).await?
+            self.store.register(&self.feed.name, &files, self.feed.on_overwrite, self.now).await?
         };
         for (file, known) in files.into_iter().zip(known) {
-            match known {
-                Known::Same | Known::Renewed => report.known += 1,
+            match self.foreseen(known) {
+                Known::Same => report.known += 1,
+                Known::Kept => report.kept += 1,
+                Known::Renewed => {
+                    report.renewed += 1;
+                    if self.request.dry_run {
+                        unregistered.push(file);
+                    }
+                }
                 Known::Changed => {
                     report.quarantined += 1;
                     if report.quarantined_keys.len() < KEYS_NAMED {
@@ -187,6 +198,15 @@ impl Scan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a dry run says of a changed file: what the policy makes of one that is loaded.
+    fn foreseen(&self, known: Known) -> Known {
+        match (known, self.feed.on_overwrite) {
+            (Known::Changed, OnOverwrite::Reload) if self.request.dry_run => Known::Renewed,
+            (Known::Changed, OnOverwrite::Ignore) if self.request.dry_run => Known::Kept,
+            _ => known,
+        }
     }
 
     /// Forms jobs of every FOUND file of the feed, beginning anew where another scanner was quicker.
@@ -249,6 +269,8 @@ impl Scan<'_> {
             }
             files.extend(page);
         }
+        let listed: HashSet<&str> = unregistered.iter().map(|file| file.key.as_str()).collect();
+        files.retain(|file: &FoundFile| !listed.contains(file.key.as_str()));
         files.extend(unregistered.into_iter().map(|file| {
             let ListedFile { key, size, modified, hour, .. } = file;
             FoundFile { id: 0, key, size, modified, hour, found: self.now }

@@ -94,7 +94,7 @@ pub(super) async fn scan(
 
 impl ScanReport {
     fn is_news(&self) -> bool {
-        self.new > 0 || self.quarantined > 0 || !self.jobs.is_empty()
+        self.new > 0 || self.renewed > 0 || self.quarantined > 0 || !self.jobs.is_empty()
     }
 }
 
@@ -103,6 +103,9 @@ pub(super) fn render(report: &ScanReport) -> String {
     let mut text = format!("{}: {} found", report.feed, human::counted(report.new, "new file"));
     if report.new > 0 {
         text.push_str(&format!(" ({}{})", human::size(report.new_bytes), hours(report)));
+    }
+    if report.renewed > 0 {
+        text.push_str(&format!(", {} to be loaded as they are now", human::counted(report.renewed, "changed file")));
     }
     let ids: Vec<i64> = report.jobs.iter().filter_map(|job| job.id).collect();
     match (ids.first(), ids.last()) {
@@ -120,6 +123,9 @@ pub(super) fn render(report: &ScanReport) -> String {
             ", {} QUARANTINED, changed since they were registered",
             human::counted(report.quarantined, "file")
         ));
+    }
+    if report.kept > 0 {
+        text.push_str(&format!(", {} ignored", human::counted(report.kept, "changed file")));
     }
     let ignored: Vec<String> =
         report.ignored.iter().map(|(reason, count)| format!("{}: {}", reason.reason(), human::count(*count))).collect();

@@ -198,7 +198,9 @@ impl Check<'_> {
         let default_schema = format!("schemas/{name}.yaml");
         let schema_file = Path::new(raw.schema.as_deref().unwrap_or(&default_schema));
         let schema = self.schema(&key("schema"), schema_file)?;
-        Ok((Feed { name, prefix, layout, files, table, schema }, self.folder.join(schema_file)))
+        let on_overwrite = raw.on_overwrite;
+        let feed = Feed { name, prefix, layout, files, table, on_overwrite, schema };
+        Ok((feed, self.folder.join(schema_file)))
     }
 
     /// Reads the schema file by the path that the user knows, from where the config file was named.

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::job::JobOrder;
+use crate::job::{JobOrder, OnOverwrite};
 
 /// Where hourly files come from, how they become jobs, and the databases that they are loaded into.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +116,10 @@ pub(super) struct RawFeed {
     /// `scanner_...`.
     #[serde(default)]
     pub table: Option<String>,
+    /// What a scan does with a known file that comes with other bytes. `quarantine`: sets it aside for a person; rows of
+    /// the old bytes stay. `reload`: its new bytes take the place of the old ones. `ignore`: keeps what was loaded.
+    #[serde(default)]
+    pub on_overwrite: OnOverwrite,
 }
 
 impl RawFeed {

@@ -51,6 +51,7 @@ fn feed(feed: &Feed, schema: &Path) -> RawFeed {
         files: Some(feed.files.as_str().to_owned()),
         schema: Some(schema.display().to_string()),
         table: Some(feed.table.clone()),
+        on_overwrite: feed.on_overwrite,
     }
 }
 

@@ -33,6 +33,7 @@ fn feed(columns: Vec<Column>) -> Feed {
         layout: Layout::parse("{yyyy}/{mm}/{dd}/{HH}/").unwrap(),
         files: glob::Pattern::new("*").unwrap(),
         table: "t".to_owned(),
+        on_overwrite: Default::default(),
         schema: Schema { columns, primary_key: vec![] },
     }
 }

@@ -12,6 +12,8 @@ pub use column::{Column, OnInvalid, Schema};
 pub use layout::Layout;
 pub use types::ColumnType;
 
+use crate::job::OnOverwrite;
+
 /// Raised by hand when the cleaning of an unchanged schema file starts to give other values: a file that is half
 /// loaded under the old meaning is then walked back and begun anew.
 pub const CLEANING_VERSION: u32 = 1;
@@ -30,6 +32,8 @@ pub struct Feed {
     pub files: glob::Pattern,
     /// The table of the reporting database.
     pub table: String,
+    /// What becomes of a known file that comes with another version.
+    pub on_overwrite: OnOverwrite,
     pub schema: Schema,
 }
 

@@ -17,7 +17,7 @@ pub enum FileState {
     Failed,
     /// A known key came back with another version. Never loaded by itself.
     Quarantined,
-    /// Was loaded, and was taken out again by a person.
+    /// Was loaded, and was taken out again by a person. Stays so, whatever a scan lists, until a person retries it.
     Unloaded,
 }
 
@@ -58,12 +58,14 @@ pub struct ListedFile {
 pub enum Known {
     /// The key was not known.
     New,
-    /// Known under this version, or in quarantine already.
+    /// Stays as it is: known under this version, in quarantine already, or unloaded by a person.
     Same,
-    /// The key is known with another version: see the policy for what was made of it.
+    /// Known with another version, and QUARANTINED.
     Changed,
-    /// The key is known with another version, was never loaded, and will be loaded in this one.
+    /// Known with another version or in quarantine, and FOUND again: it will be loaded in this version.
     Renewed,
+    /// Known with another version; what was loaded stays, as the policy says.
+    Kept,
 }
 
 /// What a scan does with a known key that comes with another version.
@@ -156,6 +158,7 @@ pub struct FileOutcome {
     pub id: i64,
     /// LOADED, FAILED, QUARANTINED or UNLOADED.
     pub state: FileState,
+    /// Of what the ledger holds complete: a LOADED file, or a QUARANTINED one of which another version is loaded.
     pub rows_loaded: Option<u64>,
     pub rows_rejected: Option<u64>,
     pub error: Option<String>,

@@ -6,7 +6,7 @@
 //!                                |--error, attempts left-->  SENT_FOR_ETL with run_after (backoff)
 //!                                |--error, no attempts left or permanent-->  FAILED + failure_msg
 //!                                |--lease expired-->  SENT_FOR_ETL (rescued; a new claim has a new token)
-//! FAILED         --retry-->  SENT_FOR_ETL
+//! FAILED, or LOADED with UNLOADED files  --retry-->  SENT_FOR_ETL
 //! ```
 //!
 //! Invariant: whoever leaves PROCESSING names the claim token of the claim it holds, so that a worker that lost its

@@ -110,16 +110,31 @@ pub trait JobStore: Send + Sync {
 
     async fn watermark(&self, feed: &str) -> Result<Watermark>;
 
-    /// What [`JobStore::register`] would make of each file, in order. Changes nothing.
+    /// What [`JobStore::register`] would make of each file under `Quarantine`, in order. Changes nothing.
     async fn classify(&self, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>>;
 
     /// Records new files as FOUND (found at `now`), does with known keys of another version what the policy says, and
     /// says what each file was, in order. Set-wise: a page costs a handful of statements, not one a file.
     ///
-    /// `Quarantine`: QUARANTINED, with both versions in `error`; a file that is QUARANTINED already stays as it is.
-    /// `Reload`: FOUND again under the new version, in no job, unless it is IN_JOB: then QUARANTINED, and taken up by the
-    /// first scan after its job has ended. `Ignore`: what was loaded stays as it is (Changed); what never was (FOUND, or
-    /// QUARANTINED in no job) is FOUND under the new version (Renewed); IN_JOB and FAILED as with `Quarantine`.
+    /// A known key listed with another version than the registry's becomes, and is called:
+    ///
+    /// | state                                    | `Quarantine`         | `Reload`             | `Ignore`             |
+    /// |------------------------------------------|----------------------|----------------------|----------------------|
+    /// | FOUND                                    | QUARANTINED, Changed | FOUND, Renewed       | FOUND, Renewed       |
+    /// | IN_JOB                                   | QUARANTINED, Changed | QUARANTINED, Changed | QUARANTINED, Changed |
+    /// | LOADED                                   | QUARANTINED, Changed | FOUND, Renewed       | LOADED, Kept         |
+    /// | FAILED                                   | QUARANTINED, Changed | FOUND, Renewed       | QUARANTINED, Changed |
+    /// | QUARANTINED in a job that has not ended  | stays, Same          | stays, Same          | stays, Same          |
+    /// | QUARANTINED in no job, never loaded      | stays, Same          | FOUND, Renewed       | FOUND, Renewed       |
+    /// | QUARANTINED otherwise                    | stays, Same          | FOUND, Renewed       | stays, Same          |
+    /// | UNLOADED                                 | stays, Same          | stays, Same          | stays, Same          |
+    ///
+    /// Listed under the registry's version, every state stays and is Same, but for QUARANTINED where the table says FOUND:
+    /// there it is FOUND again under that version too.
+    ///
+    /// FOUND again: under the listed version, size and modified time, in no job, with no counts, load time or error. The
+    /// sums of the job that it leaves are those of the files that are left. QUARANTINED: `error` has both versions;
+    /// version, counts, load time and job stay.
     async fn register(
         &self,
         feed: &str,
@@ -156,6 +171,10 @@ pub trait JobStore: Send + Sync {
     async fn confirm(&self, job: JobId, token: &ClaimToken, lease: Duration) -> Result<bool>;
 
     /// PROCESSING to LOADED with the outcome of every file, by token. `false`: the claim is lost.
+    ///
+    /// A file that the scanner has put into quarantine meanwhile stays QUARANTINED, unless its outcome is UNLOADED. An
+    /// outcome LOADED, or QUARANTINED with counts, sets the file's load time. The job's sums are those of its files that
+    /// are loaded now: LOADED, or QUARANTINED with a load time.
     async fn complete(&self, job: JobId, token: &ClaimToken, outcomes: &[FileOutcome]) -> Result<bool>;
 
     /// PROCESSING to SENT_FOR_ETL, runnable after `delay`, by token. Where the attempt is not `counted`, because an
@@ -176,7 +195,7 @@ pub trait JobStore: Send + Sync {
 
     /// FAILED, or LOADED with UNLOADED files, to SENT_FOR_ETL with attempts and expiries 0; its files that are FAILED,
     /// UNLOADED, or QUARANTINED without ever having been loaded, become IN_JOB again under the given versions. `false`:
-    /// the job is neither.
+    /// the job is neither. The caller has let UNLOADED files in again with [`crate::warehouse::Warehouse::readmit`].
     async fn retry(&self, job: JobId, replacements: &[Replacement]) -> Result<bool>;
 
     /// Jobs by id, without the NONE row.
@@ -205,14 +224,16 @@ pub trait JobStore: Send + Sync {
         missing()
     }
 
-    /// Files of the selection that were loaded (LOADED, or QUARANTINED since) or are UNLOADED, by id, behind `after`.
+    /// Files of the selection that were loaded (LOADED, or QUARANTINED since) or are UNLOADED, by id, behind `after`;
+    /// at most `limit`. A page costs about its own rows, however many files there are.
     async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
         let _ = (of, after, limit);
         missing()
     }
 
-    /// LOADED, or QUARANTINED after it was loaded, to UNLOADED without counts and load time; returns how many. The first
-    /// step of an unload: from then on no worker and no scan takes the file for loaded.
+    /// LOADED, or QUARANTINED after it was loaded, to UNLOADED without counts, load time and error; returns how many.
+    /// Others stay as they are. The files stay in their jobs, whose sums become those of the files that are still loaded.
+    /// The first step of an unload: from then on no worker and no scan takes the file for loaded.
     async fn revoke(&self, files: &[i64]) -> Result<u64> {
         let _ = files;
         missing()

@@ -70,13 +70,13 @@ pub struct Progress {
 pub enum Standing {
     /// The file may be loaded from `records_done` on, or is complete.
     Ready,
-    /// Begun and not ended under another plan or version, or left in the middle of a walk back: walk back, then begin
-    /// anew.
+    /// Begun and not ended under another plan or version, complete under another version where the taker reloads, or
+    /// left in the middle of a walk back: walk back, then begin anew.
     OtherPlan,
-    /// Complete under another version: its rows stay, the file goes into quarantine. Not where the taker reloads: that is
-    /// [`Standing::OtherPlan`].
+    /// Complete under another version, and the taker does not reload: its rows stay, the file goes into quarantine.
     OtherVersion,
-    /// A person has taken its rows out: nothing may be loaded until [`Warehouse::readmit`].
+    /// A person takes its rows out, or has: nothing may be loaded until [`Warehouse::readmit`]. With `records_done` above 0
+    /// the unload was cut short: whoever took the file may end it with [`WalkEnd::Unloaded`].
     Unloaded,
 }
 
@@ -102,7 +102,8 @@ pub struct Fence {
 pub enum WalkEnd {
     /// Record 0 under the fence's plan: ready to be loaded.
     Anew,
-    /// The same, and [`Standing::Unloaded`].
+    /// The same, and [`Standing::Unloaded`]. That stands from the first step on: whatever dies in between, and be it the
+    /// metadata database, no take finds the file complete, and none loads it again.
     Unloaded,
 }
 
@@ -200,17 +201,24 @@ pub trait Warehouse: Send + Sync {
 
     /// Makes the missing ledger rows, counts the epoch of every file up in one transaction, and says where each
     /// stands, in the order of `files`. Where nothing of a file is done, this table, plan and version become its own.
+    ///
+    /// Where a part of another version is done, or all of it and the taker reloads, a walk back to this version is
+    /// announced: the row gets this version and no plan, so that no segment can begin, and every later take says
+    /// [`Standing::OtherPlan`] until a walk has ended. Rows, counts and `complete` stay as they are until the first step
+    /// of that walk, so that a take by a worker that has lost its claim takes nothing away from readers.
     async fn take(&self, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>>;
 
-    /// Opens a segment if the ledger row bears the fence's epoch and plan and stands at `from`.
+    /// Opens a segment if the ledger row bears the fence's epoch and plan, is not unloaded, and stands at `from`.
     async fn begin(&self, fence: &Fence, from: u64) -> Result<Begun>;
 
     /// Takes every row and reject of the file out of the table that the ledger names, a segment a transaction, and
-    /// leaves it at record 0 under the fence's plan, for `table`. `false`: another take has superseded this one. Killed in between, the next take says
-    /// [`Standing::OtherPlan`].
+    /// leaves it at record 0 under the fence's plan, for `table`. `false`: another take has superseded this one. Killed in
+    /// between, the next take says [`Standing::OtherPlan`]; on the way to [`WalkEnd::Unloaded`], and behind it,
+    /// [`Standing::Unloaded`]. A file of which nothing is done can be unloaded too.
     async fn walk_back(&self, fence: &Fence, table: &TableSpec, end: WalkEnd) -> Result<bool>;
 
-    /// Lets unloaded files of a feed be loaded again; returns how many were unloaded.
+    /// Lets unloaded files of a feed be loaded again; returns how many were. Their epochs are counted up: whoever was about
+    /// to unload them finds out. One whose unload was cut short stays unloaded.
     async fn readmit(&self, feed: &str, keys: &[String]) -> Result<u64> {
         let _ = (feed, keys);
         missing()

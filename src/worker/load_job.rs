@@ -12,7 +12,7 @@ use super::{Etl, LEASE};
 use crate::engine::{LoadPlan, LoadPlanner};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::job::{Claim, FileOutcome, FileRecord, FileState, backoff};
+use crate::job::{Claim, FileOutcome, FileRecord, FileState, OnOverwrite, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 use crate::source::FileRef;
 use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
@@ -37,6 +37,8 @@ pub struct JobLoader<'a> {
 /// Where one file of the job stands when all have been worked on.
 enum Ended {
     Complete(Progress),
+    /// A person has taken it out: nothing is left to do.
+    Unloaded,
     Quarantined(String),
     /// Its load stopped with this error.
     Error(Error),
@@ -128,7 +130,7 @@ impl<'a> JobLoader<'a> {
             job: self.claim.job.id,
             table: self.table.name.clone(),
             plan_hash: self.feed.plan_hash(),
-            reload: false,
+            reload: self.feed.on_overwrite == OnOverwrite::Reload,
         };
         self.etl.warehouse.take(&taker, &keys).await
     }
@@ -208,7 +210,7 @@ impl<'a> JobLoader<'a> {
                 return self.postpone(&error.chain(), !outage).await;
             }
         }
-        if ends.iter().all(|end| matches!(end.ended, Ended::Complete(_))) {
+        if ends.iter().all(|end| matches!(end.ended, Ended::Complete(_) | Ended::Unloaded)) {
             let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
             let held = self.etl.store.complete(self.claim.job.id, &self.claim.token, &outcomes).await?;
             return Ok(if held { Outcome::Loaded } else { Outcome::Lost });
@@ -291,7 +293,7 @@ fn settled(taken: &Taken) -> Option<Ended> {
         Standing::OtherVersion => {
             Some(Ended::Quarantined("rows of another version of this file are in the table".to_owned()))
         }
-        Standing::Unloaded => Some(Ended::Error(Error::data("unloaded"))),
+        Standing::Unloaded => Some(Ended::Unloaded),
         Standing::Ready if taken.progress.complete => Some(Ended::Complete(taken.progress.clone())),
         Standing::Ready | Standing::OtherPlan => None,
     }
@@ -299,6 +301,9 @@ fn settled(taken: &Taken) -> Option<Ended> {
 
 /// Loads one taken file from where it stands.
 async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
+    if taken.standing == Standing::Unloaded && taken.progress.records_done > 0 {
+        return end_unload(&loader).await;
+    }
     if let Some(ended) = settled(&taken) {
         return ended;
     }
@@ -311,7 +316,7 @@ async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
     }
     let mut progress = taken.progress;
     if taken.standing == Standing::OtherPlan {
-        tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema: walking back");
+        tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema or version: walking back");
         match loader.warehouse.walk_back(&loader.fence, &loader.table, WalkEnd::Anew).await {
             Ok(true) => progress = Progress::default(),
             Ok(false) => return Ended::Lost,
@@ -325,10 +330,22 @@ async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
     }
 }
 
+/// Takes out what an unload that was cut short has left.
+async fn end_unload(loader: &FileLoader) -> Ended {
+    tracing::info!(job = loader.job, key = loader.file.key, "its unload was cut short: taking out what is left");
+    match loader.warehouse.walk_back(&loader.fence, &loader.table, WalkEnd::Unloaded).await {
+        Ok(true) => Ended::Unloaded,
+        Ok(false) => Ended::Lost,
+        Err(error) => Ended::Error(error),
+    }
+}
+
 fn outcome(end: &FileEnd) -> FileOutcome {
     let (state, progress) = match &end.ended {
         Ended::Complete(progress) => (FileState::Loaded, Some(progress)),
-        Ended::Quarantined(_) => (FileState::Quarantined, None),
+        Ended::Unloaded => (FileState::Unloaded, None),
+        // Of the version that is loaded.
+        Ended::Quarantined(_) => (FileState::Quarantined, Some(&end.taken.progress)),
         Ended::Error(_) | Ended::Lost => (FileState::Failed, None),
     };
     FileOutcome {
@@ -342,7 +359,7 @@ fn outcome(end: &FileEnd) -> FileOutcome {
 
 fn problem(end: &FileEnd) -> Option<String> {
     match &end.ended {
-        Ended::Complete(_) => None,
+        Ended::Complete(_) | Ended::Unloaded => None,
         Ended::Quarantined(reason) => Some(format!("{}: {reason}", end.file.key)),
         Ended::Lost => Some(format!("{}: superseded by another worker", end.file.key)),
         Ended::Error(error) => {

@@ -108,6 +108,7 @@ fn feed() -> Feed {
         layout: Layout::parse("{yyyy}/{mm}/{dd}/{HH}/").unwrap(),
         files: glob::Pattern::new("*.csv").unwrap(),
         table: "arrivals".to_owned(),
+        on_overwrite: Default::default(),
         schema: Schema { columns: Vec::new(), primary_key: Vec::new() },
     }
 }

@@ -6,5 +6,7 @@ mod conformance;
 mod e2e;
 mod readme;
 mod rooms;
+mod servers;
+mod skip;
 mod sqlite;
 mod worker;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use loadline::backend::sqlite::{SqliteJobStore, SqliteWarehouse};
-use loadline::job::JobStore;
+use loadline::job::{JobStore, OnOverwrite};
 use loadline::warehouse::Warehouse;
 use rusqlite::types::ValueRef;
 use tempfile::TempDir;
@@ -81,6 +81,13 @@ conformance! { jobs with db:
     registering_knows_files_by_key_and_version(db.jobs())
     a_changed_file_keeps_version_and_load_time_in_quarantine(db.jobs())
     a_file_quarantined_under_its_job_stays_there(db.jobs())
+    one_file_is_found_by_feed_and_key(db.jobs())
+    loaded_files_come_by_selection_and_page_by_page(db.jobs())
+    revoking_takes_loaded_files_only_and_sums_up_their_jobs(db.jobs())
+    a_loaded_job_is_retried_for_its_unloaded_files(db.jobs())
+    an_unloaded_file_can_be_released_from_its_job(db.jobs())
+    a_job_ends_loaded_with_files_that_are_unloaded(db.jobs())
+    a_file_quarantined_by_the_worker_counts_as_loaded(db.jobs())
     found_files_come_in_order_and_page_by_page(db.jobs())
     times_below_a_microsecond_do_not_trip_the_cursor(db.jobs())
     forming_a_job_takes_all_of_its_files_or_none(db.jobs())
@@ -135,6 +142,15 @@ conformance! { rows with db:
 async fn an_interrupted_walk_back_is_seen_and_ended() {
     let db = Fresh::new();
     assert!(crate::conformance::ledger::an_interrupted_walk_back_is_seen_and_ended(&db.warehouse(), &db).await);
+}
+
+#[tokio::test]
+async fn changed_files_become_what_each_policy_says() {
+    use crate::conformance::jobs;
+    for policy in [OnOverwrite::Quarantine, OnOverwrite::Reload, OnOverwrite::Ignore] {
+        jobs::a_changed_file_becomes_what_the_policy_says(&Fresh::new().jobs(), policy).await;
+        jobs::a_file_that_is_as_it_was_leaves_quarantine_only_by_policy(&Fresh::new().jobs(), policy).await;
+    }
 }
 
 // -- SQLite's own --------------------------------------------------------------------------------------------------

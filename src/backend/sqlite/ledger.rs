@@ -1,7 +1,8 @@
 //! The ledger's part: taking files, reading where they stand, and walking them back.
 //!
-//! Invariant: `plan_hash = ''` says that a walk back has begun and not ended. No segment can begin under it, so the
-//! counts beside it mean nothing and are zeroed by the step that ends the walk.
+//! Invariant: `plan_hash = ''` says that a walk back has been announced or begun, and not ended. No segment can begin
+//! under it. Once `complete` is 0 the counts beside it mean nothing; the step that ends the walk zeroes them. The same
+//! holds for a file with an `unloaded_time`, which the first step of an unload sets.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use super::table::{self, quote};
-use super::value::{Count, key_hash, time_text};
+use super::value::{Count, key_hash, key_hashes_json, time_text};
 use crate::clock;
 use crate::error::Error;
-use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker};
+use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Most records that one transaction of a walk back takes out.
 const WALK_BACK_RECORDS_MAX: u64 = 100_000;
@@ -42,7 +43,7 @@ pub(super) fn invalid_json(progress: &Progress) -> Result<String, Fault> {
 }
 
 pub(super) fn take(c: &Connection, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>, Fault> {
-    let Taker { feed, job, table, plan_hash, .. } = taker;
+    let Taker { feed, job, table, plan_hash, reload: _ } = taker;
     // Sorted by hash, each key once: all takers go the same way, whichever database this is.
     let by_hash: BTreeMap<[u8; 32], &LedgerKey> = files.iter().map(|file| (key_hash(&file.key), file)).collect();
     let now = time_text(clock::now());
@@ -63,20 +64,23 @@ pub(super) fn take(c: &Connection, taker: &Taker, files: &[LedgerKey]) -> Result
 
 fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) -> Result<Taken, Fault> {
     let sql = format!(
-        "SELECT file, epoch, version, target_table, plan_hash, {PROGRESS_COLUMNS} FROM loadline_files WHERE feed = ?1 AND key_hash = ?2"
+        "SELECT file, epoch, version, target_table, plan_hash, unloaded_time IS NOT NULL AS unloaded, {PROGRESS_COLUMNS} \
+         FROM loadline_files WHERE feed = ?1 AND key_hash = ?2"
     );
     let mut select = c.prepare_cached(&sql)?;
     let mut rows = select.query(params![taker.feed, hash])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let (number, epoch) = (row.get("file")?, row.get::<_, i64>("epoch")? + 1);
     let (version, plan): (String, String) = (row.get("version")?, row.get("plan_hash")?);
-    let table: String = row.get("target_table")?;
+    let (table, unloaded): (String, bool) = (row.get("target_table")?, row.get("unloaded")?);
     let progress = progress(row)?;
 
     let nothing_done = progress.records_done == 0 && !progress.complete;
-    // A part of another version promises nothing to anyone. No segment may follow it: the walk back begins here.
-    let walking_back = !nothing_done && !progress.complete && (plan == WALKING_BACK || version != file.version);
+    // No segment may follow rows of another version: the walk back to this one is announced here.
+    let replaced = version != file.version && (!progress.complete || taker.reload);
+    let walking_back = plan == WALKING_BACK || replaced;
     let standing = match () {
+        _ if unloaded => Standing::Unloaded,
         _ if nothing_done => Standing::Ready,
         _ if walking_back => Standing::OtherPlan,
         _ if version != file.version => Standing::OtherVersion,
@@ -85,7 +89,7 @@ fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) ->
     };
     let (adopted_version, adopted_table, adopted_plan) = match () {
         _ if nothing_done => (&file.version, &taker.table, taker.plan_hash.as_str()),
-        _ if walking_back => (&file.version, &table, WALKING_BACK),
+        _ if walking_back && !unloaded => (&file.version, &table, WALKING_BACK),
         _ => (&version, &table, plan.as_str()),
     };
     let mut update = c.prepare_cached(
@@ -97,10 +101,12 @@ fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) ->
     Ok(Taken { file: number, epoch, standing, progress })
 }
 
-/// Where the file stands, if the ledger still bears epoch and plan of the fence.
+/// Where the file stands, if the ledger still bears epoch and plan of the fence and nobody has unloaded it.
 pub(super) fn progress_behind(c: &Connection, fence: &Fence) -> Result<Option<Progress>, Fault> {
-    let sql =
-        format!("SELECT {PROGRESS_COLUMNS} FROM loadline_files WHERE file = ?1 AND epoch = ?2 AND plan_hash = ?3");
+    let sql = format!(
+        "SELECT {PROGRESS_COLUMNS} FROM loadline_files \
+         WHERE file = ?1 AND epoch = ?2 AND plan_hash = ?3 AND unloaded_time IS NULL"
+    );
     let params = params![fence.file, fence.epoch, fence.plan_hash];
     c.prepare_cached(&sql)?.query_and_then(params, progress)?.next().transpose()
 }
@@ -115,7 +121,7 @@ pub(super) enum Walked {
 }
 
 /// One step of a walk back: takes the last records out. The step that reaches 0 ends the walk.
-pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec) -> Result<Walked, Fault> {
+pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, end: WalkEnd) -> Result<Walked, Fault> {
     let sql = "SELECT records_done, target_table FROM loadline_files WHERE file = ?1 AND epoch = ?2";
     let stands = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let stands: Option<(Count, String)> = c.query_row(sql, params![fence.file, fence.epoch], stands).optional()?;
@@ -130,14 +136,24 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec) ->
     c.execute("DELETE FROM loadline_rejects WHERE file = ?1 AND record > ?2", params![fence.file, left])?;
 
     let now = time_text(clock::now());
+    let unloaded = (end == WalkEnd::Unloaded).then_some(&now);
     if to > 0 {
         let sql = "UPDATE loadline_files SET records_done = ?2, plan_hash = ?3, complete = 0, completed_time = NULL, \
-                   updated_time = ?4 WHERE file = ?1";
-        c.execute(sql, params![fence.file, left, WALKING_BACK, now])?;
+                   updated_time = ?4, unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
+        c.execute(sql, params![fence.file, left, WALKING_BACK, now, unloaded])?;
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?2, complete = 0, completed_time = NULL, \
-               updated_time = ?3, rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4 WHERE file = ?1";
-    c.execute(sql, params![fence.file, fence.plan_hash, now, next.name])?;
+               updated_time = ?3, rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4, \
+               unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
+    c.execute(sql, params![fence.file, fence.plan_hash, now, next.name, unloaded])?;
     Ok(Walked::Wholly)
+}
+
+/// Lets files load again whose unload has ended. The new epoch shuts out an unload that still holds an older one.
+pub(super) fn readmit(c: &Connection, feed: &str, keys: &[String]) -> Result<u64, Fault> {
+    let sql = "UPDATE loadline_files SET unloaded_time = NULL, epoch = epoch + 1, updated_time = ?3 \
+               WHERE feed = ?1 AND key_hash IN (SELECT unhex(value) FROM json_each(?2)) \
+               AND unloaded_time IS NOT NULL AND records_done = 0";
+    Ok(c.execute(sql, params![feed, key_hashes_json(keys), time_text(clock::now())])? as u64)
 }

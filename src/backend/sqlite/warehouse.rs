@@ -60,15 +60,20 @@ impl Warehouse for SqliteWarehouse {
         segment::begin(&self.database, fence, from).await
     }
 
-    async fn walk_back(&self, fence: &Fence, table: &TableSpec, _end: WalkEnd) -> Result<bool> {
+    async fn walk_back(&self, fence: &Fence, table: &TableSpec, end: WalkEnd) -> Result<bool> {
         loop {
             let (fence, table) = (fence.clone(), table.clone());
-            match self.database.write(move |c| ledger::walk_back_step(c, &fence, &table)).await? {
+            match self.database.write(move |c| ledger::walk_back_step(c, &fence, &table, end)).await? {
                 Walked::Lost => return Ok(false),
                 Walked::Partly => {}
                 Walked::Wholly => return Ok(true),
             }
         }
+    }
+
+    async fn readmit(&self, feed: &str, keys: &[String]) -> Result<u64> {
+        let (feed, keys) = (feed.to_owned(), keys.to_vec());
+        self.database.write(move |c| ledger::readmit(c, &feed, &keys)).await
     }
 
     async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>> {

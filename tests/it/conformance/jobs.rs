@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use loadline::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, JobDraft, JobFilter, JobId,
-    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Planner, Replacement, Watermark,
+    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Planner, Replacement, Selection,
+    Watermark,
 };
 
 use super::at;
@@ -239,6 +240,172 @@ async fn form_jobs_of_three(store: &dyn JobStore) -> Vec<JobId> {
     }
 }
 
+/// A file in each state, named by it, and whether its job has ended, whether it was loaded.
+const STATES: [&str; 11] = [
+    "found",
+    "in_job",
+    "loaded",
+    "failed",
+    "quarantined_found",
+    "quarantined_open",
+    "quarantined_open_loaded",
+    "quarantined_failed",
+    "quarantined_loaded",
+    "quarantined_by_worker",
+    "unloaded",
+];
+
+/// Brings a file into each of [`STATES`]; every version of the registry is `v1` afterwards, the one that is listed `v2`.
+async fn file_in_every_state(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let ended = ["loaded", "failed", "quarantined_failed", "quarantined_loaded", "quarantined_by_worker", "unloaded"];
+    let job = job_of(store, &ended).await;
+    let held = claim(store).await;
+    let outcomes: Vec<FileOutcome> = held
+        .files
+        .iter()
+        .map(|file| match file.key.as_str() {
+            "failed" | "quarantined_failed" => outcome(file, FileState::Failed),
+            "quarantined_by_worker" => {
+                FileOutcome { state: FileState::Quarantined, ..outcome(file, FileState::Loaded) }
+            }
+            _ => outcome(file, FileState::Loaded),
+        })
+        .collect();
+    assert!(store.fail(job, &held.token, &outcomes, "two failed").await.unwrap());
+    let unloaded = store.file(FEED, "unloaded").await.unwrap().unwrap();
+    assert_eq!(store.revoke(&[unloaded.id]).await.unwrap(), 1);
+
+    // A file can be loaded and in an open job where its job is tried again.
+    let open = job_of(store, &["in_job", "quarantined_open", "quarantined_open_loaded"]).await;
+    let held = claim(store).await;
+    let outcomes = held.files.iter().map(|file| match file.key.as_str() {
+        "quarantined_open_loaded" => outcome(file, FileState::Loaded),
+        _ => outcome(file, FileState::Failed),
+    });
+    assert!(store.fail(open, &held.token, &outcomes.collect::<Vec<_>>(), "two failed").await.unwrap());
+    assert!(store.retry(open, &[]).await.unwrap());
+
+    store
+        .register(
+            FEED,
+            &[listed("found", "v1", 0), listed("quarantined_found", "v1", 0)],
+            OnOverwrite::Quarantine,
+            at(0),
+        )
+        .await
+        .unwrap();
+    let changed: Vec<ListedFile> = STATES
+        .iter()
+        .filter(|key| key.starts_with("quarantined") && **key != "quarantined_by_worker")
+        .map(|key| listed(key, "v2", 5))
+        .collect();
+    assert_eq!(
+        store.register(FEED, &changed, OnOverwrite::Quarantine, at(1)).await.unwrap(),
+        vec![Known::Changed; changed.len()]
+    );
+}
+
+/// The matrix of [`JobStore::register`], each cell: what a file in each of [`STATES`] becomes, and what it is called.
+pub async fn a_changed_file_becomes_what_the_policy_says(store: &dyn JobStore, policy: OnOverwrite) {
+    use FileState::{Failed, Found, InJob, Loaded, Quarantined, Unloaded};
+    use Known::{Changed, Kept, Renewed, Same};
+    file_in_every_state(store).await;
+    let quarantined = [(Quarantined, Same); 6];
+    let expected: Vec<(FileState, Known)> = match policy {
+        OnOverwrite::Quarantine => {
+            [vec![(Quarantined, Changed); 4], quarantined.to_vec(), vec![(Unloaded, Same)]].concat()
+        }
+        OnOverwrite::Reload => vec![
+            (Found, Renewed),
+            (Quarantined, Changed),
+            (Found, Renewed),
+            (Found, Renewed),
+            (Found, Renewed),
+            (Quarantined, Same),
+            (Quarantined, Same),
+            (Found, Renewed),
+            (Found, Renewed),
+            (Found, Renewed),
+            (Unloaded, Same),
+        ],
+        OnOverwrite::Ignore => vec![
+            (Found, Renewed),
+            (Quarantined, Changed),
+            (Loaded, Kept),
+            (Quarantined, Changed),
+            (Found, Renewed),
+            (Quarantined, Same),
+            (Quarantined, Same),
+            (Quarantined, Same),
+            (Quarantined, Same),
+            (Quarantined, Same),
+            (Unloaded, Same),
+        ],
+    };
+    let before = files(store, &STATES).await;
+    let state = |key: &str| before[STATES.iter().position(|name| *name == key).unwrap()].state;
+    assert_eq!([state("found"), state("in_job"), state("loaded"), state("failed")], [Found, InJob, Loaded, Failed]);
+
+    let page: Vec<ListedFile> = STATES.iter().map(|key| ListedFile { size: 77, ..listed(key, "v2", 50) }).collect();
+    let known = store.register(FEED, &page, policy, at(60)).await.unwrap();
+    let after = files(store, &STATES).await;
+    for (((key, was), is), (known, expected)) in STATES.iter().zip(&before).zip(&after).zip(known.iter().zip(&expected))
+    {
+        assert_eq!((is.state, *known), *expected, "{key}");
+        if *known == Known::Renewed {
+            assert_eq!((is.version.as_str(), is.size, is.modified, is.job_id), ("v2", 77, at(50), None), "{key}");
+            assert_eq!(
+                (is.rows_loaded, is.rows_rejected, &is.error, is.loaded_time),
+                (None, None, &None, None),
+                "{key}"
+            );
+        } else {
+            let same = |file: &FileRecord| (file.version.clone(), file.job_id, file.rows_loaded, file.loaded_time);
+            assert_eq!(same(is), same(was), "{key}");
+        }
+    }
+    let again = store.register(FEED, &page, policy, at(70)).await.unwrap();
+    let settled: Vec<Known> = known.iter().map(|known| if *known == Kept { Kept } else { Same }).collect();
+    assert_eq!(again, settled, "a second scan finds something new");
+
+    // Whoever left a job is not summed up there any more.
+    for job in store.jobs(&JobFilter { status: Some(JobStatus::Failed), feed: None }).await.unwrap() {
+        let rows: u64 = store.files_of(job.id).await.unwrap().iter().filter_map(|file| file.rows_loaded).sum();
+        assert_eq!(job.rows_loaded, Some(rows));
+    }
+}
+
+/// The records of these keys.
+async fn files(store: &dyn JobStore, keys: &[&str]) -> Vec<FileRecord> {
+    let mut files = Vec::with_capacity(keys.len());
+    for key in keys {
+        files.push(store.file(FEED, key).await.unwrap().unwrap_or_else(|| panic!("{key} is not known")));
+    }
+    files
+}
+
+/// Overwritten and put back: nothing but the quarantine is left, and that ends under the same policies.
+pub async fn a_file_that_is_as_it_was_leaves_quarantine_only_by_policy(store: &dyn JobStore, policy: OnOverwrite) {
+    file_in_every_state(store).await;
+    let page: Vec<ListedFile> = STATES.iter().map(|key| listed(key, "v1", 0)).collect();
+    let known = store.register(FEED, &page, policy, at(60)).await.unwrap();
+    let renewed: Vec<&str> =
+        STATES.iter().zip(&known).filter(|(_, known)| **known == Known::Renewed).map(|(key, _)| *key).collect();
+    let expected: &[&str] = match policy {
+        OnOverwrite::Quarantine => &[],
+        OnOverwrite::Reload => {
+            &["quarantined_found", "quarantined_failed", "quarantined_loaded", "quarantined_by_worker"]
+        }
+        OnOverwrite::Ignore => &["quarantined_found"],
+    };
+    assert_eq!(renewed, expected);
+    assert!(known.iter().all(|known| matches!(known, Known::Renewed | Known::Same)), "{known:?}");
+    for file in files(store, &renewed).await {
+        assert_eq!((file.state, file.version.as_str(), file.job_id), (FileState::Found, "v1", None));
+    }
+}
+
 // -- worker --------------------------------------------------------------------------------------------------------
 
 /// `one` and `two` are the same database.
@@ -460,4 +627,170 @@ pub async fn jobs_are_listed_by_status_and_feed(store: &dyn JobStore) {
     assert_eq!(ids(None, Some("other")).await, [other[0]]);
     assert_eq!(ids(Some(JobStatus::Processing), None).await, [loans[0]]);
     assert_eq!(ids(Some(JobStatus::SentForEtl), Some(FEED)).await, [loans[1]]);
+}
+
+// -- unloading -----------------------------------------------------------------------------------------------------
+
+/// A job of the keys, with every file loaded.
+async fn loaded_job(store: &dyn JobStore, keys: &[&str]) -> JobId {
+    let job = job_of(store, keys).await;
+    let held = claim(store).await;
+    assert_eq!(held.job.id, job);
+    let outcomes: Vec<FileOutcome> = held.files.iter().map(|file| outcome(file, FileState::Loaded)).collect();
+    assert!(store.complete(job, &held.token, &outcomes).await.unwrap());
+    job
+}
+
+pub async fn one_file_is_found_by_feed_and_key(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    store.register(FEED, &[listed("a, ü.csv", "v1", 3)], OnOverwrite::Quarantine, at(4)).await.unwrap();
+    let file = store.file(FEED, "a, ü.csv").await.unwrap().unwrap();
+    assert_eq!(
+        (file.key.as_str(), file.version.as_str(), file.modified, file.found_time),
+        ("a, ü.csv", "v1", at(3), at(4))
+    );
+    assert_eq!((file.state, file.job_id), (FileState::Found, None));
+    assert_eq!(store.file("other", "a, ü.csv").await.unwrap(), None);
+    assert_eq!(store.file(FEED, "A, ü.csv").await.unwrap(), None);
+}
+
+pub async fn loaded_files_come_by_selection_and_page_by_page(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let hours = [0, 1, 1, 2, 5].map(|hour| hour * 3600);
+    let page: Vec<ListedFile> = ["a", "b", "c", "d", "e"]
+        .iter()
+        .zip(hours)
+        .map(|(key, hour)| ListedFile { hour: at(hour), ..listed(key, "v1", 0) })
+        .collect();
+    store.register(FEED, &page, OnOverwrite::Quarantine, at(0)).await.unwrap();
+    let job = store.form_job(&draft_of(FEED, store.found(FEED, None, 9).await.unwrap())).await.unwrap().unwrap();
+    let all = Selection::Hours { feed: FEED.to_owned(), from: at(0), to: at(86_400) };
+    assert!(store.loaded_files(&all, 0, 9).await.unwrap().is_empty(), "nothing is loaded yet");
+    let held = claim(store).await;
+    let outcomes: Vec<FileOutcome> = held
+        .files
+        .iter()
+        .map(|file| outcome(file, if file.key == "d" { FileState::Failed } else { FileState::Loaded }))
+        .collect();
+    assert!(store.fail(job, &held.token, &outcomes, "d").await.unwrap());
+    jobs_of_one_file(store, FEED, &[("waiting", 9)]).await;
+    jobs_of_one_file(store, "other", &[("a", 9)]).await;
+    // Loaded once, whatever is listed or done since.
+    store.register(FEED, &[listed("b", "v2", 9)], OnOverwrite::Quarantine, at(9)).await.unwrap();
+    let e = store.file(FEED, "e").await.unwrap().unwrap();
+    store.revoke(&[e.id]).await.unwrap();
+
+    let keys = async |of: &Selection, limit: usize| {
+        let (mut keys, mut after) = (Vec::new(), 0);
+        loop {
+            let page = store.loaded_files(of, after, limit).await.unwrap();
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { return keys };
+            after = last.id;
+            keys.extend(page.into_iter().map(|file| file.key));
+        }
+    };
+    for limit in [1, 2, 9] {
+        assert_eq!(keys(&all, limit).await, ["a", "b", "c", "e"]);
+        assert_eq!(keys(&Selection::Job(job), limit).await, ["a", "b", "c", "e"]);
+    }
+    let hour_one = Selection::Hours { feed: FEED.to_owned(), from: at(3600), to: at(7200) };
+    assert_eq!(keys(&hour_one, 9).await, ["b", "c"]);
+    let file = |feed: &str, key: &str| Selection::File { feed: feed.to_owned(), key: key.to_owned() };
+    assert_eq!(keys(&file(FEED, "b"), 9).await, ["b"]);
+    for of in [file(FEED, "d"), file("other", "a"), file(FEED, "unheard of"), Selection::Job(job + 1)] {
+        assert!(keys(&of, 9).await.is_empty(), "{of:?}");
+    }
+}
+
+pub async fn revoking_takes_loaded_files_only_and_sums_up_their_jobs(store: &dyn JobStore) {
+    file_in_every_state(store).await;
+    let before = files(store, &STATES).await;
+    let ids: Vec<i64> = before.iter().map(|file| file.id).collect();
+    let loaded = ["loaded", "quarantined_open_loaded", "quarantined_loaded", "quarantined_by_worker"];
+    assert_eq!(store.revoke(&ids).await.unwrap(), loaded.len() as u64);
+    assert_eq!(store.revoke(&ids).await.unwrap(), 0, "a file was unloaded twice");
+    for (was, is) in before.iter().zip(files(store, &STATES).await) {
+        if loaded.contains(&is.key.as_str()) {
+            assert_eq!((is.state, is.job_id), (FileState::Unloaded, was.job_id));
+            assert_eq!((is.rows_loaded, is.rows_rejected, is.error, is.loaded_time), (None, None, None, None));
+            assert_eq!(is.version, was.version);
+        } else {
+            assert_eq!(is, *was);
+        }
+    }
+    let failed = store.jobs(&JobFilter { status: Some(JobStatus::Failed), feed: None }).await.unwrap();
+    assert_eq!((failed[0].rows_loaded, failed[0].rows_rejected), (Some(0), Some(0)));
+}
+
+pub async fn a_loaded_job_is_retried_for_its_unloaded_files(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = loaded_job(store, &["a", "b"]).await;
+    assert!(!store.retry(job, &[]).await.unwrap(), "nothing of it is missing");
+    let [a, b] = store.files_of(job).await.unwrap().try_into().unwrap();
+    assert_eq!(store.revoke(&[a.id]).await.unwrap(), 1);
+    let unloaded = store.job(job).await.unwrap().unwrap();
+    assert_eq!(
+        (unloaded.status, unloaded.rows_loaded, unloaded.rows_rejected),
+        (JobStatus::Loaded, Some(90), Some(10))
+    );
+    assert!(store.claim(&request(JobOrder::Oldest)).await.unwrap().is_none());
+
+    let replaced = |id| Replacement { id, version: "v2".to_owned(), size: 99, modified: at(1) };
+    assert!(store.retry(job, &[replaced(a.id), replaced(b.id)]).await.unwrap());
+    let held = claim(store).await;
+    assert_eq!((held.job.attempts, held.job.expiries), (1, 0));
+    let picture: Vec<(FileState, &str)> = held.files.iter().map(|file| (file.state, file.version.as_str())).collect();
+    assert_eq!(picture, [(FileState::InJob, "v2"), (FileState::Loaded, "v1")]);
+    assert!(store.complete(job, &held.token, &[outcome(&a, FileState::Loaded)]).await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().rows_loaded, Some(180));
+}
+
+pub async fn an_unloaded_file_can_be_released_from_its_job(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = loaded_job(store, &["a", "b"]).await;
+    let [a, b] = store.files_of(job).await.unwrap().try_into().unwrap();
+    store.revoke(&[a.id]).await.unwrap();
+    let now = |id| Replacement { id, version: "v2".to_owned(), size: 99, modified: at(1) };
+    assert_eq!(store.release(&[now(a.id), now(b.id)]).await.unwrap(), 1, "a loaded file was released");
+    let released = store.file(FEED, "a").await.unwrap().unwrap();
+    assert_eq!((released.state, released.version.as_str(), released.job_id), (FileState::Found, "v2", None));
+    assert!(!store.retry(job, &[]).await.unwrap(), "nothing of it is missing any more");
+    assert_eq!(store.job(job).await.unwrap().unwrap().rows_loaded, Some(90));
+    let next = store.form_job(&draft_of(FEED, store.found(FEED, None, 9).await.unwrap())).await.unwrap().unwrap();
+    assert_eq!(store.files_of(next).await.unwrap().len(), 1);
+}
+
+/// The ledger says that a person has unloaded the file: that ends its job, also where a scan has set the file aside.
+pub async fn a_job_ends_loaded_with_files_that_are_unloaded(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a", "b", "c"]).await;
+    let held = claim(store).await;
+    store.register(FEED, &[listed("b", "v2", 5)], OnOverwrite::Quarantine, at(9)).await.unwrap();
+    let unloaded = |file| FileOutcome { error: None, ..outcome(file, FileState::Unloaded) };
+    let [a, b, c] = held.files.as_slice() else { panic!("three files") };
+    let outcomes = [unloaded(a), unloaded(b), outcome(c, FileState::Loaded)];
+    assert!(store.complete(job, &held.token, &outcomes).await.unwrap());
+    let ended = store.job(job).await.unwrap().unwrap();
+    assert_eq!((ended.status, ended.rows_loaded), (JobStatus::Loaded, Some(90)));
+    assert_eq!(states(store, job).await, [FileState::Unloaded, FileState::Unloaded, FileState::Loaded]);
+    let files = store.files_of(job).await.unwrap();
+    assert!(files[..2].iter().all(|file| file.loaded_time.is_none() && file.error.is_none()));
+    assert!(store.retry(job, &[]).await.unwrap());
+}
+
+/// Rows of another version are loaded: the file counts as loaded, so that it can be unloaded and is not tried again.
+pub async fn a_file_quarantined_by_the_worker_counts_as_loaded(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let job = job_of(store, &["a"]).await;
+    let held = claim(store).await;
+    let of_old = FileOutcome { state: FileState::Quarantined, ..outcome(&held.files[0], FileState::Loaded) };
+    assert!(store.fail(job, &held.token, &[of_old], "rows of another version").await.unwrap());
+    let file = store.file(FEED, "a").await.unwrap().unwrap();
+    assert_eq!((file.state, file.rows_loaded, file.loaded_time.is_some()), (FileState::Quarantined, Some(90), true));
+    assert_eq!(store.job(job).await.unwrap().unwrap().rows_loaded, Some(90));
+    assert_eq!(store.loaded_files(&Selection::Job(job), 0, 9).await.unwrap().len(), 1);
+    assert_eq!(store.revoke(&[file.id]).await.unwrap(), 1);
+    assert!(store.retry(job, &[]).await.unwrap());
+    assert_eq!(states(store, job).await, [FileState::InJob]);
 }

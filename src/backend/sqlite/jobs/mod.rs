@@ -19,7 +19,7 @@ use super::migrations::METADATA;
 use crate::error::Result;
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId, JobStore,
-    Known, ListedFile, OnOverwrite, Replacement, Watermark,
+    Known, ListedFile, OnOverwrite, Replacement, Selection, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -68,11 +68,11 @@ impl JobStore for SqliteJobStore {
         &self,
         feed: &str,
         page: &[ListedFile],
-        _policy: OnOverwrite,
+        policy: OnOverwrite,
         now: DateTime<Utc>,
     ) -> Result<Vec<Known>> {
         let (feed, page) = (feed.to_owned(), page.to_vec());
-        self.database.write(move |c| registry::register(c, &feed, &page, now)).await
+        self.database.write(move |c| registry::register(c, &feed, &page, policy, now)).await
     }
 
     async fn found(&self, feed: &str, after: Option<&FoundFile>, limit: usize) -> Result<Vec<FoundFile>> {
@@ -156,5 +156,19 @@ impl JobStore for SqliteJobStore {
     async fn release(&self, replacements: &[Replacement]) -> Result<u64> {
         let replacements = replacements.to_vec();
         self.database.write(move |c| people::release(c, &replacements)).await
+    }
+    async fn file(&self, feed: &str, key: &str) -> Result<Option<FileRecord>> {
+        let (feed, key) = (feed.to_owned(), key.to_owned());
+        self.database.read(move |c| people::file(c, &feed, &key)).await
+    }
+
+    async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
+        let of = of.clone();
+        self.database.read(move |c| people::loaded_files(c, &of, after, limit)).await
+    }
+
+    async fn revoke(&self, files: &[i64]) -> Result<u64> {
+        let files = files.to_vec();
+        self.database.write(move |c| people::revoke(c, &files)).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::people;
+use super::{people, rows};
 use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, after, at_once, time_text};
 use crate::clock;
@@ -112,20 +112,18 @@ fn end(
     }
     record_outcomes(c, job, outcomes, &now)?;
     // Files that an earlier attempt has loaded count too.
-    let sql = "UPDATE scanner_jobs SET (rows_loaded, rows_rejected) = \
-               (SELECT coalesce(sum(rows_loaded), 0), coalesce(sum(rows_rejected), 0) FROM scanner_files \
-                WHERE job_id = ?1 AND loaded_time IS NOT NULL AND state IN ('LOADED', 'QUARANTINED')) WHERE id = ?1";
-    c.execute(sql, [job])?;
+    rows::sum_up(c, [job])?;
     Ok(true)
 }
 
-/// A file that the scanner has put into quarantine meanwhile stays there, with the time at which it was loaded.
+/// A file that the scanner has put into quarantine meanwhile stays there, with the time at which it was loaded; where
+/// nothing of it is loaded because a person has unloaded it, that comes first.
 fn record_outcomes(c: &Connection, job: JobId, outcomes: &[FileOutcome], now: &str) -> Result<(), Fault> {
     let mut update = c.prepare_cached(
         "UPDATE scanner_files SET rows_loaded = ?4, rows_rejected = ?5, updated_time = ?7, \
-         state = CASE state WHEN 'QUARANTINED' THEN state ELSE ?3 END, \
-         error = CASE state WHEN 'QUARANTINED' THEN error ELSE ?6 END, \
-         loaded_time = CASE ?3 WHEN 'LOADED' THEN ?7 ELSE loaded_time END \
+         state = CASE WHEN state = 'QUARANTINED' AND ?3 <> 'UNLOADED' THEN state ELSE ?3 END, \
+         error = CASE WHEN state = 'QUARANTINED' AND ?3 <> 'UNLOADED' THEN error ELSE ?6 END, \
+         loaded_time = CASE WHEN ?3 = 'LOADED' OR (?3 = 'QUARANTINED' AND ?4 IS NOT NULL) THEN ?7 ELSE loaded_time END \
          WHERE id = ?1 AND job_id = ?2",
     )?;
     for outcome in outcomes {

@@ -1,7 +1,9 @@
 //! The scanner's part: which files are known, and how FOUND files become jobs.
 //!
-//! Invariant: a file is known by feed and key alone. What it holds is its version, and a known key never changes that
-//! by being listed again.
+//! Invariant: a file is known by feed and key alone. What it holds is its version; being listed again changes that only
+//! where the policy says that the listed version is to be loaded, and then the file is FOUND.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, named_params, params};
@@ -11,7 +13,7 @@ use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, at_once, key_hash, time_if_any, time_text, unknown_word};
 use crate::clock;
 use crate::error::Error;
-use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, Watermark};
+use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite, Watermark};
 
 /// Below every id that is handed out, so that the first job is job 1.
 const NONE_ID: JobId = 0;
@@ -65,10 +67,15 @@ struct Recorded {
     version: String,
     state: FileState,
     was_loaded: bool,
+    job: Option<JobId>,
+    /// Whether that job is waiting or at work.
+    job_is_open: bool,
 }
 
-const FIND_RECORDED: &str =
-    "SELECT id, version, state, loaded_time IS NOT NULL FROM scanner_files WHERE feed = ?1 AND key_hash = ?2";
+const FIND_RECORDED: &str = "\
+SELECT f.id, f.version, f.state, f.loaded_time IS NOT NULL, f.job_id,
+    coalesce(j.status IN ('SENT_FOR_ETL', 'PROCESSING'), 0)
+FROM scanner_files f LEFT JOIN scanner_jobs j ON j.id = f.job_id WHERE f.feed = ?1 AND f.key_hash = ?2";
 
 impl Recorded {
     fn find(find: &mut CachedStatement<'_>, feed: &str, file: &ListedFile) -> Result<Option<Self>, Fault> {
@@ -76,13 +83,29 @@ impl Recorded {
         let Some(row) = rows.next()? else { return Ok(None) };
         let state: String = row.get(2)?;
         let state = FileState::parse(&state).ok_or_else(|| unknown_word("state"))?;
-        Ok(Some(Self { id: row.get(0)?, version: row.get(1)?, state, was_loaded: row.get(3)? }))
+        Ok(Some(Self {
+            id: row.get(0)?,
+            version: row.get(1)?,
+            state,
+            was_loaded: row.get(3)?,
+            job: row.get(4)?,
+            job_is_open: row.get(5)?,
+        }))
     }
 
-    /// A file in quarantine stays there as it is, whatever it has become since.
-    fn known(&self, file: &ListedFile) -> Known {
-        let stays = self.version == file.version || self.state == FileState::Quarantined;
-        if stays { Known::Same } else { Known::Changed }
+    /// What becomes of the file: the table of [`crate::job::JobStore::register`].
+    fn known(&self, file: &ListedFile, policy: OnOverwrite) -> Known {
+        use {FileState as State, OnOverwrite as Policy};
+        let never_in_a_job = self.job.is_none() && !self.was_loaded;
+        match (self.state, policy) {
+            (State::Quarantined, Policy::Reload) if !self.job_is_open => Known::Renewed,
+            (State::Quarantined, Policy::Ignore) if never_in_a_job => Known::Renewed,
+            (State::Quarantined | State::Unloaded, _) => Known::Same,
+            _ if self.version == file.version => Known::Same,
+            (_, Policy::Quarantine) | (State::InJob, _) | (State::Failed, Policy::Ignore) => Known::Changed,
+            (State::Loaded, Policy::Ignore) => Known::Kept,
+            (State::Found, Policy::Ignore) | (_, Policy::Reload) => Known::Renewed,
+        }
     }
 
     fn what_changed(&self, file: &ListedFile) -> String {
@@ -99,43 +122,68 @@ impl Recorded {
 
 pub(super) fn classify(c: &Connection, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>, Fault> {
     let mut find = c.prepare_cached(FIND_RECORDED)?;
-    page.iter()
-        .map(|file| Ok(Recorded::find(&mut find, feed, file)?.map_or(Known::New, |recorded| recorded.known(file))))
-        .collect()
+    let known = |file: &ListedFile| {
+        let recorded = Recorded::find(&mut find, feed, file)?;
+        Ok(recorded.map_or(Known::New, |recorded| recorded.known(file, OnOverwrite::Quarantine)))
+    };
+    page.iter().map(known).collect()
 }
 
 pub(super) fn register(
     c: &Connection,
     feed: &str,
     page: &[ListedFile],
+    policy: OnOverwrite,
     now: DateTime<Utc>,
 ) -> Result<Vec<Known>, Fault> {
     let mut find = c.prepare_cached(FIND_RECORDED)?;
-    let mut insert = c.prepare_cached(
-        "INSERT INTO scanner_files \
-         (feed, key, key_hash, version, size_in_bytes, modified_time, hour, state, found_time, updated_time) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
-    )?;
-    let mut quarantine =
-        c.prepare_cached("UPDATE scanner_files SET state = ?2, error = ?3, updated_time = ?4 WHERE id = ?1")?;
     let now = time_text(now);
     let mut registered = Vec::with_capacity(page.len());
+    let mut left = BTreeSet::new();
     for file in page {
-        let Some(recorded) = Recorded::find(&mut find, feed, file)? else {
-            let (modified, hour) = (time_text(file.modified), time_text(file.hour));
-            let (key, hash, state) = (file.key.as_bytes(), key_hash(&file.key), FileState::Found.as_str());
-            insert.execute(params![feed, key, hash, file.version, Count(file.size), modified, hour, state, now])?;
-            registered.push(Known::New);
-            continue;
-        };
-        let known = recorded.known(file);
-        if known == Known::Changed {
-            let state = FileState::Quarantined.as_str();
-            quarantine.execute(params![recorded.id, state, recorded.what_changed(file), now])?;
+        let recorded = Recorded::find(&mut find, feed, file)?;
+        let known = recorded.as_ref().map_or(Known::New, |recorded| recorded.known(file, policy));
+        match (known, recorded) {
+            (Known::Changed, Some(recorded)) => quarantine(c, &recorded, file, &now)?,
+            (Known::Renewed, Some(recorded)) => {
+                renew(c, recorded.id, file, &now)?;
+                left.extend(recorded.job);
+            }
+            (_, None) => insert(c, feed, file, &now)?,
+            (Known::New | Known::Same | Known::Kept, Some(_)) => {}
         }
         registered.push(known);
     }
+    rows::sum_up(c, left)?;
     Ok(registered)
+}
+
+fn insert(c: &Connection, feed: &str, file: &ListedFile, now: &str) -> Result<(), Fault> {
+    let mut insert = c.prepare_cached(
+        "INSERT INTO scanner_files \
+         (feed, key, key_hash, version, size_in_bytes, modified_time, hour, state, found_time, updated_time) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'FOUND', ?8, ?8)",
+    )?;
+    let (modified, hour) = (time_text(file.modified), time_text(file.hour));
+    let (key, hash) = (file.key.as_bytes(), key_hash(&file.key));
+    insert.execute(params![feed, key, hash, file.version, Count(file.size), modified, hour, now])?;
+    Ok(())
+}
+
+fn quarantine(c: &Connection, recorded: &Recorded, file: &ListedFile, now: &str) -> Result<(), Fault> {
+    let sql = "UPDATE scanner_files SET state = 'QUARANTINED', error = ?2, updated_time = ?3 WHERE id = ?1";
+    c.prepare_cached(sql)?.execute(params![recorded.id, recorded.what_changed(file), now])?;
+    Ok(())
+}
+
+/// FOUND under the listed version, as if nothing had ever been made of it: what is loaded, the ledger knows.
+fn renew(c: &Connection, id: i64, file: &ListedFile, now: &str) -> Result<(), Fault> {
+    let mut renew = c.prepare_cached(
+        "UPDATE scanner_files SET state = 'FOUND', version = ?2, size_in_bytes = ?3, modified_time = ?4, job_id = NULL, \
+         rows_loaded = NULL, rows_rejected = NULL, error = NULL, loaded_time = NULL, updated_time = ?5 WHERE id = ?1",
+    )?;
+    renew.execute(params![id, file.version, Count(file.size), time_text(file.modified), now])?;
+    Ok(())
 }
 
 pub(super) fn found(

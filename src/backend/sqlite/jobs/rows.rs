@@ -1,10 +1,10 @@
-//! Rows of the metadata tables as the words of [`crate::job`].
+//! Rows of the metadata tables as the words of [`crate::job`], and the sums of a job over its files.
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, key_text, time, time_if_any, unknown_word};
-use crate::job::{FileRecord, FileState, FoundFile, Job, JobStatus};
+use crate::job::{FileRecord, FileState, FoundFile, Job, JobId, JobStatus};
 
 pub(super) const JOB_COLUMNS: &str = "id, feed, files, latest_file_modified_time, total_size_in_bytes, created_time, modified_time, status, \
      failure_msg, attempts, expiries, lease_owner, lease_until, run_after, rows_loaded, rows_rejected, started_time, \
@@ -74,4 +74,18 @@ pub(super) fn found(row: &Row<'_>) -> Result<FoundFile, Fault> {
         hour: time(&row.get::<_, String>("hour")?)?,
         found: time(&row.get::<_, String>("found_time")?)?,
     })
+}
+
+/// Makes the sums of jobs that have ended those of their files that are loaded now.
+pub(super) fn sum_up(c: &Connection, jobs: impl IntoIterator<Item = JobId>) -> Result<(), Fault> {
+    let mut sum_up = c.prepare_cached(
+        "UPDATE scanner_jobs SET (rows_loaded, rows_rejected) = \
+         (SELECT coalesce(sum(rows_loaded), 0), coalesce(sum(rows_rejected), 0) FROM scanner_files \
+          WHERE job_id = ?1 AND loaded_time IS NOT NULL AND state IN ('LOADED', 'QUARANTINED')) \
+         WHERE id = ?1 AND status IN ('LOADED', 'FAILED')",
+    )?;
+    for job in jobs {
+        sum_up.execute([job])?;
+    }
+    Ok(())
 }
