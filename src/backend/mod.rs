@@ -49,3 +49,26 @@ pub fn reporting_ddl(database: &Database) -> Vec<&'static str> {
         Database::Mysql(_) => mysql::reporting_ddl(),
     }
 }
+
+/// What a user of one role needs.
+#[derive(Debug, Clone)]
+pub struct Grants {
+    /// The name of the user in the statements.
+    pub role: &'static str,
+    /// The commands that it is for.
+    pub purpose: &'static str,
+    pub statements: Vec<String>,
+}
+
+/// Least-privilege grants for both databases, the feeds' `tables` in the second one. Empty where neither has users.
+pub fn grants(metadata: &Database, reporting: &Database, tables: &[String]) -> Vec<Grants> {
+    let name = |database: &Database| match database {
+        Database::Sqlite { .. } => None,
+        Database::Mysql(config) => Some(config.name.clone()),
+    };
+    let (metadata, reporting) = (name(metadata), name(reporting));
+    if metadata.is_none() && reporting.is_none() {
+        return Vec::new();
+    }
+    mysql::grants(metadata.as_deref(), reporting.as_deref(), tables)
+}

@@ -101,6 +101,12 @@ conformance! { ledger of crate::conformance::ledger, with db:
     a_walk_back_leaves_nothing_but_the_plan(db.warehouse(), db)
     a_walk_back_takes_rows_out_of_the_table_they_are_in(db.warehouse(), db)
     an_interrupted_walk_back_is_seen_and_ended(db.warehouse(), db)
+    a_complete_file_is_reloaded_in_another_version(db.warehouse(), db)
+    a_complete_empty_file_is_reloaded_too(db.warehouse())
+    an_announced_reload_is_seen_by_every_later_take(db.warehouse(), db)
+    an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
+    whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
+    an_unload_that_is_cut_short_is_seen_and_ended(db.warehouse(), db)
 }
 
 conformance! { rows of crate::conformance::rows, with db:
@@ -109,4 +115,141 @@ conformance! { rows of crate::conformance::rows, with db:
     a_refused_value_is_not_quoted(db.warehouse())
     rejects_come_back_with_their_bytes(db.warehouse(), db)
     rejects_are_narrowed_and_counted_by_file(db.warehouse())
+}
+
+// -- what is theirs alone ------------------------------------------------------------------------------------------
+
+const KINDS: [Kind; 2] = [Kind::MariaDb, Kind::MySql];
+
+fn fresh_ones() -> impl Iterator<Item = Fresh> {
+    KINDS.into_iter().filter_map(Fresh::of)
+}
+
+/// Killed behind any statement of a step, or before its number was written: the next set-up ends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setup_that_was_killed_is_ended_by_the_next() {
+    for db in fresh_ones() {
+        assert_eq!(db.warehouse().migrate().await.unwrap().len(), 3);
+        for (version, left) in [(0, 3), (1, 2), (2, 1), (3, 0)] {
+            db.0.execute(&[&format!("UPDATE loadline_schema SET version = {version}")]);
+            assert_eq!(db.warehouse().migrate().await.unwrap().len(), left);
+        }
+        db.0.execute(&[
+            "UPDATE loadline_schema SET version = 2",
+            "ALTER TABLE loadline_files DROP COLUMN unloaded_time",
+        ]);
+        let error = db.warehouse().progress("loans", &[]).await.unwrap_err();
+        assert_eq!(error.exit_code(), 2, "an older schema is refused: {error}");
+        assert_eq!(db.warehouse().migrate().await.unwrap(), ["3 loadline_files.unloaded_time"]);
+        db.0.execute(&["UPDATE loadline_schema SET version = 99"]);
+        assert_eq!(db.warehouse().version().await.unwrap(), Some(99));
+        assert!(db.warehouse().migrate().await.unwrap_err().chain().contains("99"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_setups_at_once_do_no_harm() {
+    for db in fresh_ones() {
+        let (one, two) = (db.warehouse(), db.warehouse());
+        let (first, second) = tokio::join!(one.migrate(), two.migrate());
+        first.unwrap();
+        second.unwrap();
+        assert_eq!(db.warehouse().version().await.unwrap(), Some(loadline::backend::REPORTING_VERSION));
+    }
+}
+
+/// The one that is made has the name of the url, whatever that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_missing_is_created_by_setup_only() {
+    for db in fresh_ones() {
+        let name = format!("{}-raw data`x", db.0.name);
+        let url = format!("mysql://root@127.0.0.1:{}/{}-raw%20data%60x", db.0.server.port(), db.0.name);
+        let warehouse = warehouse(&url, &[]);
+        assert_eq!(warehouse.version().await.unwrap(), None);
+        let error = warehouse.progress("loans", &[]).await.unwrap_err();
+        assert_eq!((error.exit_code(), error.hint_text()), (2, Some("run `loadline setup`")));
+        let listed = format!("SELECT count(*) FROM information_schema.schemata WHERE schema_name = '{name}'");
+        assert_eq!(db.query(&listed).await, [texts(&["0"])]);
+        assert_eq!(warehouse.migrate().await.unwrap().len(), 3);
+        assert_eq!(db.query(&listed).await, [texts(&["1"])]);
+        db.0.server.execute(&[&format!("DROP DATABASE `{}`", name.replace('`', "``"))]);
+    }
+}
+
+/// As the grants of `setup --print` say: each role can do its work and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_printed_grants_suffice_and_go_no_further() {
+    for db in fresh_ones() {
+        let Database::Mysql(config) = configured(&db.0.url(), &[]).unwrap() else { unreachable!() };
+        let reporting = Database::Mysql(config);
+        db.warehouse().migrate().await.unwrap();
+        for table in ["scanner_jobs", "scanner_files", "scanner_feeds"] {
+            db.0.execute(&[&format!("CREATE TABLE {table} (id INT PRIMARY KEY)")]);
+        }
+        let table = crate::conformance::ledger::table(&["id"]);
+        db.warehouse().create_table(&table).await.unwrap();
+
+        let suffix = &db.0.name[2..];
+        for grants in loadline::backend::grants(&reporting, &reporting, &["loans".to_owned()]) {
+            let user = format!("'{}_{}'@'%'", grants.role, &suffix[..8]);
+            db.0.server.execute(&[&format!("CREATE USER {user} IDENTIFIED BY 'pass/@wo:rd'")]);
+            for statement in grants.statements {
+                db.0.server.execute(&[&statement.replace(&format!("'{}'@'%'", grants.role), &user)]);
+            }
+        }
+        let url = |role: &str| {
+            let user = format!("{role}_{}", &suffix[..8]);
+            db.0.url().replace("root@", &format!("{user}:pass/@wo:rd@"))
+        };
+        // The suite's own words: takes, segments with rows and rejects, a duplicate, a walk back.
+        let loader = warehouse(&url("loader"), &[]);
+        crate::conformance::ledger::a_loader_does_its_work(&loader, &table).await;
+        assert!(loader.obstacles(std::slice::from_ref(&table)).await.unwrap().is_empty());
+        assert_eq!(loader.columns("loans").await.unwrap(), Some(loader.expected_columns(&table)));
+        let denied = |error: loadline::error::Error| {
+            assert_eq!(error.exit_code(), 2, "{}", error.chain());
+            assert!(error.hint_text().unwrap().contains("setup --print"), "{error:?}");
+        };
+        let other = loadline::warehouse::TableSpec { name: "other".to_owned(), ..table.clone() };
+        denied(loader.create_table(&other).await.unwrap_err());
+
+        let operator = warehouse(&url("operator"), &[]);
+        assert!(operator.migrate().await.unwrap().is_empty());
+        operator.create_table(&other).await.unwrap();
+
+        let reader = |sql: &str| {
+            use mysql_async::prelude::Queryable;
+            let (url, sql) = (url("reader"), sql.to_owned());
+            async move {
+                let Database::Mysql(config) = configured(&url, &[]).unwrap() else { unreachable!() };
+                let options = mysql_async::OptsBuilder::default()
+                    .ip_or_hostname(config.host)
+                    .tcp_port(config.port)
+                    .prefer_socket(false)
+                    .user(Some(config.user))
+                    .pass(config.password.map(|password| password.secret.reveal().to_owned()))
+                    .db_name(Some(config.name));
+                let mut connection = mysql_async::Conn::new(options).await.unwrap();
+                connection.query_drop(sql).await.is_ok()
+            }
+        };
+        assert!(reader("SELECT count(*) FROM loans").await && reader("SELECT * FROM loadline_files").await);
+        for sql in ["SELECT * FROM loadline_rejects", "DELETE FROM loans", "SELECT * FROM other"] {
+            assert!(!reader(sql).await, "the reader may {sql}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_cannot_roll_back_are_obstacles() {
+    for db in fresh_ones() {
+        let table = crate::conformance::ledger::table(&[]);
+        assert!(db.warehouse().obstacles(std::slice::from_ref(&table)).await.unwrap().is_empty());
+        db.0.execute(&["CREATE TABLE loans (id INT) ENGINE = MyISAM"]);
+        let obstacles = db.warehouse().obstacles(&[table]).await.unwrap();
+        assert!(
+            obstacles.len() == 1 && obstacles[0].contains("loans") && obstacles[0].contains("MyISAM"),
+            "{obstacles:?}"
+        );
+    }
 }

@@ -3,8 +3,9 @@
 //! Everybody locks ledger rows in the order of their numbers, and makes missing ones in the order of their hashes, so
 //! that takers and loaders wait for each other and do not deadlock.
 //!
-//! Invariant: `plan_hash = ''` says that a walk back has begun and not ended. No segment can begin under it, so the
-//! counts beside it mean nothing and are zeroed by the step that ends the walk.
+//! Invariant: `plan_hash = ''` says that a walk back has been announced or begun, and not ended. No segment can begin
+//! under it. Once `complete` is 0 the counts beside it mean nothing; the step that ends the walk zeroes them. The same
+//! holds for a file with an `unloaded_time`, which the first step of an unload sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,13 +146,12 @@ struct Found {
     progress: Progress,
 }
 
-/// What a take says of a row and changes in it.
+/// What a take says of a row and writes into it.
 struct Verdict<'a> {
     standing: Standing,
     version: &'a str,
     table: &'a str,
     plan: &'a str,
-    complete: bool,
 }
 
 async fn take_all(
@@ -223,37 +223,31 @@ impl Found {
         let complete = self.progress.complete;
         let nothing_done = self.progress.records_done == 0 && !complete;
         let other_version = self.version != file.version;
-        // A part of another version promises nothing to anyone. No segment may follow it: the walk back begins here.
-        let walking_back =
-            if complete { other_version && taker.reload } else { self.plan == WALKING_BACK || other_version };
-        let (standing, adopts) = match () {
-            _ if self.unloaded => (Standing::Unloaded, false),
-            _ if nothing_done => (Standing::Ready, true),
-            _ if walking_back => (Standing::OtherPlan, true),
-            _ if other_version => (Standing::OtherVersion, false),
-            _ if complete || self.plan == taker.plan_hash => (Standing::Ready, false),
-            _ => (Standing::OtherPlan, false),
+        // No segment may follow rows of another version: the walk back to this one is announced here.
+        let walking_back = self.plan == WALKING_BACK || (other_version && (!complete || taker.reload));
+        let standing = match () {
+            _ if self.unloaded => Standing::Unloaded,
+            _ if nothing_done => Standing::Ready,
+            _ if walking_back => Standing::OtherPlan,
+            _ if other_version => Standing::OtherVersion,
+            _ if complete || self.plan == taker.plan_hash => Standing::Ready,
+            _ => Standing::OtherPlan,
         };
-        match (adopts, standing) {
-            (false, _) => Verdict { standing, version: &self.version, table: &self.table, plan: &self.plan, complete },
-            (true, Standing::Ready) => {
-                Verdict { standing, version: &file.version, table: &taker.table, plan: &taker.plan_hash, complete }
-            }
-            (true, _) => {
-                Verdict { standing, version: &file.version, table: &self.table, plan: WALKING_BACK, complete: false }
-            }
-        }
+        let (version, table, plan) = match () {
+            _ if nothing_done => (&file.version, &taker.table, taker.plan_hash.as_str()),
+            _ if walking_back && !self.unloaded => (&file.version, &self.table, WALKING_BACK),
+            _ => (&self.version, &self.table, self.plan.as_str()),
+        };
+        Verdict { standing, version, table, plan }
     }
 
     async fn adopt(&self, session: &mut Session, verdict: &Verdict<'_>) -> Result<(), Fault> {
-        let Verdict { version, table, plan, complete, .. } = verdict;
-        let stands = (self.version.as_str(), self.table.as_str(), self.plan.as_str(), self.progress.complete);
-        if stands == (*version, *table, *plan, *complete) {
+        let Verdict { version, table, plan, .. } = verdict;
+        if (self.version.as_str(), self.table.as_str(), self.plan.as_str()) == (*version, *table, *plan) {
             return Ok(());
         }
-        let sql = "UPDATE loadline_files SET version = ?, target_table = ?, plan_hash = ?, complete = ?, \
-                   completed_time = IF(complete, completed_time, NULL) WHERE file = ?";
-        session.execute(sql, (*version, *table, *plan, *complete, self.file)).await.map(drop)
+        let sql = "UPDATE loadline_files SET version = ?, target_table = ?, plan_hash = ? WHERE file = ?";
+        session.execute(sql, (*version, *table, *plan, self.file)).await.map(drop)
     }
 }
 
@@ -295,21 +289,21 @@ pub(super) async fn walk_back_step(
     }
     session.execute("DELETE FROM loadline_rejects WHERE file = ? AND record > ?", (fence.file, to)).await?;
 
+    let unloaded = end == WalkEnd::Unloaded;
     if to > 0 {
         let sql = "UPDATE loadline_files SET records_done = ?, plan_hash = ?, complete = 0, completed_time = NULL, \
-                   updated_time = NOW(6) WHERE file = ?";
-        session.execute(sql, (to, WALKING_BACK, fence.file)).await?;
+                   updated_time = NOW(6), unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
+        session.execute(sql, (to, WALKING_BACK, unloaded, fence.file)).await?;
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?, complete = 0, completed_time = NULL, \
                updated_time = NOW(6), `rows` = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?, \
-               unloaded_time = IF(?, NOW(6), NULL) WHERE file = ?";
-    let unloaded = end == WalkEnd::Unloaded;
+               unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
     session.execute(sql, (&fence.plan_hash, &next.name, unloaded, fence.file)).await?;
     Ok(Walked::Wholly)
 }
 
-/// Whoever has taken one of them meanwhile must take it again.
+/// Lets files load again whose unload has ended. The new epoch shuts out an unload that still holds an older one.
 pub(super) async fn readmit(session: &mut Session, feed: &str, keys: &[String]) -> Result<u64, Fault> {
     let hashes: BTreeSet<Hash> = keys.iter().map(|key| key_hash(key)).collect();
     let hashes: Vec<&Hash> = hashes.iter().collect();
@@ -323,7 +317,7 @@ pub(super) async fn readmit(session: &mut Session, feed: &str, keys: &[String]) 
         let (list, params) = numbers_list(numbers);
         let sql = format!(
             "UPDATE loadline_files SET unloaded_time = NULL, epoch = epoch + 1, updated_time = NOW(6) \
-             WHERE file IN ({list}) AND unloaded_time IS NOT NULL ORDER BY file"
+             WHERE file IN ({list}) AND unloaded_time IS NOT NULL AND records_done = 0 ORDER BY file"
         );
         readmitted += session.execute(&sql, Params::Positional(params)).await?;
     }

@@ -8,6 +8,7 @@
 
 mod connection;
 mod fault;
+mod grants;
 mod insert;
 mod ledger;
 mod migrations;
@@ -19,5 +20,6 @@ mod table;
 mod value;
 mod warehouse;
 
+pub(super) use grants::grants;
 pub use migrations::{metadata_ddl, reporting_ddl};
 pub use warehouse::MysqlWarehouse;
