@@ -10,4 +10,5 @@ mod rooms;
 mod servers;
 mod skip;
 mod sqlite;
+mod tls;
 mod worker;
