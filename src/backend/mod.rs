@@ -22,7 +22,7 @@ pub const REPORTING_VERSION: u32 = 3;
 pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteJobStore::open(path)?)),
-        Database::Mysql(_) => Err(Error::internal("the MySQL backend has no job store yet")),
+        Database::Mysql(config) => Ok(Box::new(mysql::MysqlJobStore::open(config))),
     }
 }
 

@@ -162,14 +162,41 @@ impl Database {
         looked.await.map_err(|fault: Fault| self.explain(fault))
     }
 
+    /// Runs `look` on one consistent picture of the database.
+    pub async fn read_picture<T>(&self, look: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>) -> Result<T> {
+        let look_at_once = async |session: &mut Session| {
+            session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+            session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
+            let value = look(session).await?;
+            session.run("COMMIT").await?;
+            Ok(value)
+        };
+        self.read(look_at_once).await
+    }
+
+    /// Runs `look` in the database as it is, set up or not, or on its server where there is no such database.
+    pub async fn inspect<T>(&self, look: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>) -> Result<T> {
+        let looked = async {
+            let mut session = match self.connect().await {
+                Err(fault) if fault.is_unknown_database() => {
+                    self.connect_with(options(&self.shared.config, None)).await?
+                }
+                connected => connected?,
+            };
+            // Not to be used again: it may have no database.
+            look(&mut session).await
+        };
+        looked.await.map_err(|fault: Fault| self.explain(fault))
+    }
+
     /// Runs `change` in a transaction of its own and commits, unless it returns an error. The victim of a deadlock is
     /// run again from its beginning.
-    pub async fn write<T>(&self, change: impl AsyncFn(&mut Session) -> Result<T, Fault>) -> Result<T> {
+    pub async fn write<T>(&self, change: impl AsyncFnOnce(&mut Session) -> Result<T, Fault> + Clone) -> Result<T> {
         let mut deadlocks = 0;
         loop {
             let changed = async {
                 let mut transaction = self.begin().await?;
-                let value = change(&mut transaction).await?;
+                let value = change.clone()(&mut transaction).await?;
                 transaction.commit().await?;
                 Ok(value)
             };

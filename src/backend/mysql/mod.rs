@@ -8,7 +8,10 @@
 
 mod connection;
 mod fault;
+mod jobs;
 mod migrations;
+mod obstacles;
 mod value;
 
+pub use jobs::MysqlJobStore;
 pub use migrations::{metadata_ddl, reporting_ddl};
