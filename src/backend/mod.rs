@@ -8,7 +8,7 @@ pub mod mysql;
 pub mod sqlite;
 
 use crate::config::Database;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::JobStore;
 use crate::warehouse::Warehouse;
 
@@ -30,7 +30,7 @@ pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
 pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteWarehouse::open(path)?)),
-        Database::Mysql(_) => Err(Error::internal("the MySQL backend has no warehouse yet")),
+        Database::Mysql(config) => Ok(Box::new(mysql::MysqlWarehouse::open(config))),
     }
 }
 
@@ -48,4 +48,27 @@ pub fn reporting_ddl(database: &Database) -> Vec<&'static str> {
         Database::Sqlite { .. } => sqlite::reporting_ddl(),
         Database::Mysql(_) => mysql::reporting_ddl(),
     }
+}
+
+/// What a user of one role needs.
+#[derive(Debug, Clone)]
+pub struct Grants {
+    /// The name of the user in the statements.
+    pub role: &'static str,
+    /// The commands that it is for.
+    pub purpose: &'static str,
+    pub statements: Vec<String>,
+}
+
+/// Least-privilege grants for both databases, the feeds' `tables` in the second one. Empty where neither has users.
+pub fn grants(metadata: &Database, reporting: &Database, tables: &[String]) -> Vec<Grants> {
+    let name = |database: &Database| match database {
+        Database::Sqlite { .. } => None,
+        Database::Mysql(config) => Some(config.name.clone()),
+    };
+    let (metadata, reporting) = (name(metadata), name(reporting));
+    if metadata.is_none() && reporting.is_none() {
+        return Vec::new();
+    }
+    mysql::grants(metadata.as_deref(), reporting.as_deref(), tables)
 }

@@ -223,8 +223,8 @@ fn wrong_heads_are_refused_in_plain_words() {
         ("file:incoming", "file://${NOPE}/in", &["config.yaml:1:15: `source.url`", "`NOPE` is not set"]),
         (
             "sqlite://metadata.db",
-            "mysql://user:secret@host/db",
-            &["config.yaml:2:26: `metadata_database.url`", "user:***@host", "sqlite:// only"],
+            "mysql://user:secret@host/db?tls=no",
+            &["config.yaml:2:26: `metadata_database.url`", "user:***@host", "a parameter behind `?` is not known"],
         ),
         (
             "{url: \"sqlite://reporting.db\"}",

@@ -4,6 +4,7 @@
 mod arrivals;
 mod conformance;
 mod e2e;
+mod mysql;
 mod readme;
 mod rooms;
 mod servers;

@@ -127,6 +127,11 @@ conformance! { ledger with db:
     after_an_error_a_segment_cannot_commit(db.warehouse(), db)
     a_walk_back_leaves_nothing_but_the_plan(db.warehouse(), db)
     a_walk_back_takes_rows_out_of_the_table_they_are_in(db.warehouse(), db)
+    a_complete_file_is_reloaded_in_another_version(db.warehouse(), db)
+    a_complete_empty_file_is_reloaded_too(db.warehouse())
+    an_announced_reload_is_seen_by_every_later_take(db.warehouse(), db)
+    an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
+    whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
 }
 
 conformance! { rows with db:
@@ -142,6 +147,13 @@ conformance! { rows with db:
 async fn an_interrupted_walk_back_is_seen_and_ended() {
     let db = Fresh::new();
     assert!(crate::conformance::ledger::an_interrupted_walk_back_is_seen_and_ended(&db.warehouse(), &db).await);
+}
+
+/// As above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unload_that_is_cut_short_is_seen_and_ended() {
+    let db = Fresh::new();
+    assert!(crate::conformance::ledger::an_unload_that_is_cut_short_is_seen_and_ended(&db.warehouse(), &db).await);
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ struct Shared {
 
 struct Resting {
     connection: Conn,
+    packet_max: usize,
     since: Instant,
 }
 
@@ -174,8 +175,8 @@ impl Database {
         self.read(look_at_once).await
     }
 
-    /// Runs `look` in the database as it is, set up or not, or on its server where there is no such database.
-    pub async fn inspect<T>(&self, look: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>) -> Result<T> {
+    /// As [`Self::read`], whatever version the database has, or when there is none yet.
+    pub async fn look_unchecked<T>(&self, look: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>) -> Result<T> {
         let looked = async {
             let mut session = match self.connect().await {
                 Err(fault) if fault.is_unknown_database() => {
@@ -183,7 +184,6 @@ impl Database {
                 }
                 connected => connected?,
             };
-            // Not to be used again: it may have no database.
             look(&mut session).await
         };
         looked.await.map_err(|fault: Fault| self.explain(fault))
@@ -192,6 +192,14 @@ impl Database {
     /// Runs `change` in a transaction of its own and commits, unless it returns an error. The victim of a deadlock is
     /// run again from its beginning.
     pub async fn write<T>(&self, change: impl AsyncFnOnce(&mut Session) -> Result<T, Fault> + Clone) -> Result<T> {
+        self.try_write(change).await.map_err(|fault| self.explain(fault))
+    }
+
+    /// As [`Self::write`], for callers who know what to do about a fault.
+    pub async fn try_write<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut Session) -> Result<T, Fault> + Clone,
+    ) -> Result<T, Fault> {
         let mut deadlocks = 0;
         loop {
             let changed = async {
@@ -206,7 +214,7 @@ impl Database {
                     let wait_ms = rand::rng().random_range(0..(10_u64 << deadlocks));
                     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 }
-                ended => return ended.map_err(|fault| self.explain(fault)),
+                ended => return ended,
             }
         }
     }
@@ -226,8 +234,8 @@ impl Database {
     fn rested(&self) -> Option<Session> {
         let mut resting = self.shared.resting.lock().unwrap_or_else(PoisonError::into_inner);
         resting.retain(|resting| resting.since.elapsed() < REST_MAX);
-        let connection = resting.pop()?.connection;
-        Some(Session { connection: Some(connection), shared: Arc::clone(&self.shared) })
+        let Resting { connection, packet_max, .. } = resting.pop()?;
+        Some(Session { connection: Some(connection), packet_max, shared: Arc::clone(&self.shared) })
     }
 
     /// A connection to the database, whatever is in it.
@@ -241,7 +249,7 @@ impl Database {
             Ok(connected) => connected.map_err(Fault::Connecting)?,
             Err(_) => return Err(Fault::ConnectTimeout(CONNECT_TIMEOUT)),
         };
-        let mut session = Session { connection: Some(connection), shared: Arc::clone(&self.shared) };
+        let mut session = Session { connection: Some(connection), packet_max: 0, shared: Arc::clone(&self.shared) };
         session.check_state().await?;
         Ok(session)
     }
@@ -294,6 +302,7 @@ fn setup() -> Vec<String> {
 pub(super) struct Session {
     /// `None` only while it is dropped.
     connection: Option<Conn>,
+    packet_max: usize,
     shared: Arc<Shared>,
 }
 
@@ -328,6 +337,11 @@ impl Session {
         self.connection.as_ref()?.last_insert_id()
     }
 
+    /// The server's `max_allowed_packet`, in bytes.
+    pub fn packet_max(&self) -> usize {
+        self.packet_max
+    }
+
     /// Warnings and notes of the last statement.
     pub fn warnings(&self) -> u16 {
         self.connection.as_ref().map_or(0, Conn::get_warnings)
@@ -338,7 +352,7 @@ impl Session {
         let Some(connection) = self.connection.take() else { return };
         let mut resting = self.shared.resting.lock().unwrap_or_else(PoisonError::into_inner);
         if resting.len() < RESTING_MAX {
-            resting.push(Resting { connection, since: Instant::now() });
+            resting.push(Resting { connection, packet_max: self.packet_max, since: Instant::now() });
         }
     }
 
@@ -349,13 +363,17 @@ impl Session {
     /// Reads back what decides about values: a proxy or a server of another make may have ignored it.
     async fn check_state(&mut self) -> Result<(), Fault> {
         let sql = "SHOW SESSION VARIABLES WHERE Variable_name IN \
-                   ('sql_mode', 'time_zone', 'transaction_isolation', 'tx_isolation')";
+                   ('sql_mode', 'time_zone', 'transaction_isolation', 'tx_isolation', 'max_allowed_packet')";
         let mut isolated = false;
         for mut row in self.text_rows(sql).await? {
             let (name, value): (String, String) = (field(&mut row, "Variable_name")?, field(&mut row, "Value")?);
             let as_set = match name.as_str() {
                 "sql_mode" => is_strict(&value),
                 "time_zone" => value == "+00:00",
+                "max_allowed_packet" => {
+                    self.packet_max = value.parse().unwrap_or(0);
+                    self.packet_max > 0
+                }
                 _ => {
                     isolated = true;
                     value == "READ-COMMITTED"

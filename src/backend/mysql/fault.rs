@@ -20,6 +20,8 @@ pub(super) enum Fault {
     ConnectTimeout(Duration),
     AnswerTimeout(Duration),
     Ours(Error),
+    /// With where it happened.
+    Within(String, Box<Fault>),
 }
 
 impl From<mysql_async::Error> for Fault {
@@ -40,8 +42,13 @@ impl Fault {
             Self::Connecting(mysql_async::Error::Server(error)) | Self::Mysql(mysql_async::Error::Server(error)) => {
                 Some(error.code)
             }
+            Self::Within(_, fault) => fault.code(),
             _ => None,
         }
+    }
+
+    pub fn within(self, place: String) -> Self {
+        Self::Within(place, Box::new(self))
     }
 
     /// Whether a key stands in the table already.
@@ -73,6 +80,7 @@ impl Fault {
             Self::AnswerTimeout(_) => true,
             Self::Mysql(mysql_async::Error::Server(error)) => matches!(error.code, 1053 | 2006 | 2013 | 4031 | 1927),
             Self::Mysql(_) => true,
+            Self::Within(_, fault) => fault.is_lost(),
             Self::Connecting(_) | Self::ConnectTimeout(_) | Self::Ours(_) => false,
         }
     }
@@ -81,6 +89,7 @@ impl Fault {
     pub fn explain(self, role: &str, database: &MysqlDatabase) -> Error {
         let (meaning, text) = match self {
             Self::Ours(error) => return error,
+            Self::Within(place, fault) => return fault.explain(role, database).context(place),
             Self::ConnectTimeout(after) => (UNREACHABLE, format!("no connection after {} s", after.as_secs())),
             Self::AnswerTimeout(after) => (LOST, format!("no answer after {} s", after.as_secs())),
             Self::Connecting(error) => (Meaning::of_connecting(&error), safe_text(&error)),

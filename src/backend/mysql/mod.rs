@@ -8,10 +8,20 @@
 
 mod connection;
 mod fault;
+mod grants;
+mod insert;
 mod jobs;
+mod ledger;
 mod migrations;
 mod obstacles;
+mod reports;
+mod rows;
+mod segment;
+mod table;
 mod value;
+mod warehouse;
 
+pub(super) use grants::grants;
 pub use jobs::MysqlJobStore;
 pub use migrations::{metadata_ddl, reporting_ddl};
+pub use warehouse::MysqlWarehouse;

@@ -1,6 +1,4 @@
-//! What of a server would break the guarantees, in sentences that say what to do. Asking changes nothing.
-//!
-//! Variables that a server does not have are none of its obstacles: each make has its own.
+//! What of a server or of its tables would break the guarantees.
 
 use std::collections::BTreeMap;
 
@@ -8,83 +6,64 @@ use super::connection::Session;
 use super::fault::Fault;
 use super::value::{field, placeholders};
 
-/// Whatever the database.
-pub(super) async fn of_server(session: &mut Session) -> Result<Vec<String>, Fault> {
-    let sql = "SHOW VARIABLES WHERE Variable_name IN ('version', 'binlog_format', 'log_bin', 'wsrep_on', \
-               'wsrep_cluster_address', 'group_replication_single_primary_mode', 'group_replication_group_name')";
-    let mut variables = BTreeMap::new();
-    for mut row in session.text_rows(sql).await? {
-        let name: String = field(&mut row, "Variable_name")?;
-        variables.insert(name.to_lowercase(), field::<String>(&mut row, "Value")?);
-    }
-    Ok(of_variables(&variables))
+/// A sentence each, with what to do. Tables that are missing are no obstacle.
+pub(super) async fn obstacles(session: &mut Session, tables: &[&str]) -> Result<Vec<String>, Fault> {
+    let mut found = of_server(&variables(session).await?);
+    found.extend(of_tables(session, tables).await?);
+    Ok(found)
 }
 
-fn of_variables(variables: &BTreeMap<String, String>) -> Vec<String> {
-    let value = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
-    let is = |name: &str, expected: &str| value(name).eq_ignore_ascii_case(expected);
-    let mut obstacles = Vec::new();
-    if is_too_old(value("version")) {
-        obstacles.push(format!(
-            "the server is {}, which has no SKIP LOCKED: use MySQL 8.4 or 9, or MariaDB 10.11 or later",
-            value("version")
-        ));
-    }
-    if is("log_bin", "ON") && is("binlog_format", "STATEMENT") {
-        obstacles.push(
-            "the server logs statements, which at READ COMMITTED is refused or lets a replica differ: set \
-             `binlog_format = ROW` there"
-                .to_owned(),
-        );
-    }
-    if is("wsrep_on", "ON") && !is("wsrep_cluster_address", "") {
-        obstacles.push(
-            "the server is a node of a Galera cluster, whose nodes take writes at once and decide at COMMIT, so that \
-             row locks hold nothing across nodes: use a server with one writing node"
-                .to_owned(),
-        );
-    }
-    if !is("group_replication_group_name", "") && is("group_replication_single_primary_mode", "OFF") {
-        obstacles.push(
-            "the server is in a replication group with several primaries, across which row locks hold nothing: set \
-             `group_replication_single_primary_mode = ON`"
-                .to_owned(),
-        );
-    }
-    obstacles
+async fn variables(session: &mut Session) -> Result<BTreeMap<String, String>, Fault> {
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'read_only', 'wsrep_on', \
+               'group_replication_group_name', 'group_replication_single_primary_mode')";
+    let rows = session.text_rows(sql).await?;
+    rows.into_iter().map(|mut row| Ok((field(&mut row, "Variable_name")?, field(&mut row, "Value")?))).collect()
 }
 
-fn is_too_old(version: &str) -> bool {
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
-    let version_of = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let first = if version.contains("MariaDB") { (10, 6) } else { (8, 0) };
-    version_of < first
+fn of_server(variables: &BTreeMap<String, String>) -> Vec<String> {
+    let is = |name: &str, value: &str| variables.get(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
+    let grouped = variables.get("group_replication_group_name").is_some_and(|name| !name.is_empty());
+    let obstacles = [
+        (
+            is("log_bin", "ON") && is("binlog_format", "STATEMENT"),
+            "the server logs statements, which InnoDB refuses to write rows under: set `binlog_format = ROW`",
+        ),
+        (
+            is("wsrep_on", "ON"),
+            "the server is a node of a Galera cluster, which loses row locks between its nodes: use a server with one \
+             writer",
+        ),
+        (
+            grouped && is("group_replication_single_primary_mode", "OFF"),
+            "the server's group has several primaries, which know nothing of each other's row locks: set \
+             `group_replication_single_primary_mode = ON`",
+        ),
+        (is("read_only", "ON"), "the server is read-only: name the primary in the url, or set `read_only = OFF` there"),
+    ];
+    obstacles.into_iter().filter(|(stands, _)| *stands).map(|(_, sentence)| sentence.to_owned()).collect()
 }
 
-/// Tables of the database that exist and can't be written to in a transaction.
-pub(super) async fn of_tables(session: &mut Session, tables: &[&str]) -> Result<Vec<String>, Fault> {
+async fn of_tables(session: &mut Session, tables: &[&str]) -> Result<Vec<String>, Fault> {
     if tables.is_empty() {
         return Ok(Vec::new());
     }
     let sql = format!(
-        "SELECT TABLE_NAME AS name, TABLE_TYPE AS type, ENGINE AS engine FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({}) ORDER BY TABLE_NAME",
+        "SELECT table_name AS name, engine AS engine FROM information_schema.tables \
+         WHERE table_schema = DATABASE() AND table_name IN ({}) ORDER BY table_name",
         placeholders(tables.len())
     );
-    let mut obstacles = Vec::new();
-    for mut row in session.rows(&sql, tables.to_vec()).await? {
-        let row = &mut row;
-        let (name, ty): (String, String) = (field(row, "name")?, field(row, "type")?);
-        match field::<Option<String>>(row, "engine")? {
-            _ if ty != "BASE TABLE" => obstacles.push(format!("`{name}` is a view: drop or rename it")),
+    let mut found = Vec::new();
+    for mut row in session.rows(&sql, tables.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await? {
+        let (name, engine): (String, Option<String>) = (field(&mut row, "name")?, field(&mut row, "engine")?);
+        match engine {
             Some(engine) if engine.eq_ignore_ascii_case("InnoDB") => {}
-            engine => obstacles.push(format!(
-                "the table `{name}` is of the engine {}, which has no transactions: `ALTER TABLE {name} ENGINE = InnoDB`",
-                engine.unwrap_or_else(|| "unknown".to_owned())
+            Some(engine) => found.push(format!(
+                "table {name} is of the engine {engine}, which can't roll back: `ALTER TABLE {name} ENGINE = InnoDB`"
             )),
+            None => found.push(format!("{name} is a view: give the feed a table")),
         }
     }
-    Ok(obstacles)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -92,44 +71,18 @@ mod tests {
     use super::*;
 
     fn of(variables: &[(&str, &str)]) -> Vec<String> {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        of_variables(&variables.collect())
+        of_server(&variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
-    fn what_breaks_the_guarantees_is_named() {
-        for (variables, word) in [
-            (&[("version", "8.4.3"), ("log_bin", "ON"), ("binlog_format", "STATEMENT")][..], "binlog_format"),
-            (&[("version", "10.11.6-MariaDB"), ("wsrep_on", "ON"), ("wsrep_cluster_address", "gcomm://a,b")], "Galera"),
-            (
-                &[
-                    ("version", "9.1.0"),
-                    ("group_replication_group_name", "x"),
-                    ("group_replication_single_primary_mode", "OFF"),
-                ],
-                "primaries",
-            ),
-            (&[("version", "5.7.44-log")], "5.7.44"),
-            (&[("version", "10.5.1-MariaDB-1")], "SKIP LOCKED"),
-        ] {
-            let said = of(variables);
-            assert!(said.len() == 1 && said[0].contains(word), "{said:?}");
-        }
-    }
-
-    #[test]
-    fn sound_servers_have_none() {
-        for variables in [
-            &[("version", "9.7.4-2"), ("log_bin", "ON"), ("binlog_format", "ROW")][..],
-            &[("version", "10.11.19-MariaDB-0+deb12u1"), ("log_bin", "OFF"), ("binlog_format", "STATEMENT")],
-            &[("version", "10.11.6-MariaDB"), ("wsrep_on", "OFF"), ("wsrep_cluster_address", "")],
-            &[
-                ("version", "9.1.0"),
-                ("group_replication_group_name", ""),
-                ("group_replication_single_primary_mode", "OFF"),
-            ],
-        ] {
-            assert!(of(variables).is_empty(), "{variables:?}");
-        }
+    fn servers_that_break_the_guarantees_are_named() {
+        assert!(of(&[("log_bin", "ON"), ("binlog_format", "ROW"), ("read_only", "OFF")]).is_empty());
+        assert!(of(&[("log_bin", "OFF"), ("binlog_format", "STATEMENT")]).is_empty());
+        assert!(of(&[("log_bin", "ON"), ("binlog_format", "STATEMENT")])[0].contains("binlog_format = ROW"));
+        assert!(of(&[("wsrep_on", "ON")])[0].contains("Galera"));
+        assert!(
+            of(&[("group_replication_group_name", ""), ("group_replication_single_primary_mode", "OFF")]).is_empty()
+        );
+        assert_eq!(of(&[("read_only", "ON")]).len(), 1);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, UInt64Array};
 use loadline::feed::ColumnType;
 use loadline::warehouse::{
-    Begun, Fence, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, WalkEnd, Warehouse,
-    WriteError,
+    Begun, Fence, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, Taker, WalkEnd,
+    Warehouse, WriteError,
 };
 
 use super::{ReadBack, at, taker, texts};
@@ -354,6 +354,23 @@ pub async fn after_an_error_a_segment_cannot_commit(warehouse: &dyn Warehouse, r
     assert_eq!((count(read, "loans").await, progress(warehouse).await), (0, Progress::default()));
 }
 
+/// Everything that a worker asks of a database whose tables are there, with rights for no more.
+pub async fn a_loader_does_its_work(warehouse: &dyn Warehouse, keyed: &TableSpec) {
+    let mine = fence(&take(warehouse, "v1", PLAN).await, PLAN);
+    let mut segment = begin(warehouse, &mine, 0).await;
+    segment.write(keyed, &rows(1..=3, 1)).await.unwrap();
+    segment.reject(&[reject(4)]).await.unwrap();
+    segment.commit(&done(4, false)).await.unwrap();
+    let mut segment = begin(warehouse, &mine, 4).await;
+    let refused = segment.write(keyed, &rows(5..=6, 3)).await.unwrap_err();
+    assert!(matches!(refused, WriteError::Duplicate { record: 5 }), "{refused:?}");
+    drop(segment);
+    assert!(warehouse.walk_back(&mine, keyed, WalkEnd::Anew).await.unwrap());
+    assert_eq!(progress(warehouse).await, Progress::default());
+    load(warehouse, &mine, 0, 2, true).await;
+    assert_eq!(warehouse.rejects(Some(FEED), None, 10).await.unwrap().len(), 0);
+}
+
 // -- walking back --------------------------------------------------------------------------------------------------
 
 pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
@@ -425,4 +442,168 @@ pub async fn an_interrupted_walk_back_is_seen_and_ended(warehouse: &dyn Warehous
         return true;
     }
     false
+}
+
+// -- reloading -----------------------------------------------------------------------------------------------------
+
+async fn take_to_reload(warehouse: &dyn Warehouse, version: &str, plan: &str) -> Taken {
+    let by = Taker { reload: true, ..taker(FEED, 1, TABLE, plan) };
+    warehouse.take(&by, &[key("a.csv", version)]).await.unwrap().remove(0)
+}
+
+/// The new version takes the place of the old one, once, also where the plan is another.
+pub async fn a_complete_file_is_reloaded_in_another_version(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    let taken = take_to_reload(warehouse, "v1", PLAN).await;
+    load(warehouse, &fence(&taken, PLAN), 0, 3, true).await;
+    let same = take_to_reload(warehouse, "v1", OTHER_PLAN).await;
+    assert_eq!((same.standing, same.progress), (Standing::Ready, done(3, true)), "another plan is no other version");
+
+    let taken = take_to_reload(warehouse, "v2", OTHER_PLAN).await;
+    assert_eq!(taken.standing, Standing::OtherPlan);
+    let mine = fence(&taken, OTHER_PLAN);
+    assert!(is_lost(warehouse, &mine, 3).await, "a segment followed rows of another version");
+    assert!(warehouse.walk_back(&mine, &table(&[]), WalkEnd::Anew).await.unwrap());
+    assert_eq!((count(read, TABLE).await, progress(warehouse).await), (0, Progress::default()));
+    load(warehouse, &mine, 0, 5, true).await;
+    let row = read.query("SELECT version, plan_hash, records_done FROM loadline_files").await;
+    assert_eq!(row, [texts(&["v2", OTHER_PLAN, "5"])]);
+    let again = take_to_reload(warehouse, "v2", OTHER_PLAN).await;
+    assert_eq!((again.standing, again.progress), (Standing::Ready, done(5, true)));
+}
+
+pub async fn a_complete_empty_file_is_reloaded_too(warehouse: &dyn Warehouse) {
+    set_up(warehouse, &table(&[])).await;
+    let taken = take_to_reload(warehouse, "v1", PLAN).await;
+    begin(warehouse, &fence(&taken, PLAN), 0).await.commit(&done(0, true)).await.unwrap();
+    let taken = take_to_reload(warehouse, "v2", PLAN).await;
+    assert_eq!(taken.standing, Standing::OtherPlan);
+    assert!(warehouse.walk_back(&fence(&taken, PLAN), &table(&[]), WalkEnd::Anew).await.unwrap());
+    load(warehouse, &fence(&taken, PLAN), 0, 2, true).await;
+    assert_eq!(progress(warehouse).await, done(2, true));
+}
+
+/// A worker died between its take and the walk: whoever comes next, and whatever its policy, ends what was announced.
+pub async fn an_announced_reload_is_seen_by_every_later_take(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    let taken = take(warehouse, "v1", PLAN).await;
+    load(warehouse, &fence(&taken, PLAN), 0, 3, true).await;
+    assert_eq!(take(warehouse, "v2", PLAN).await.standing, Standing::OtherVersion);
+    take_to_reload(warehouse, "v2", PLAN).await;
+    // Whoever has lost its claim takes too. Readers lose nothing by it.
+    assert_eq!((count(read, TABLE).await, progress(warehouse).await), (3, done(3, true)));
+    for again in [take_to_reload(warehouse, "v2", PLAN).await, take(warehouse, "v2", PLAN).await] {
+        assert_eq!(again.standing, Standing::OtherPlan);
+        assert!(is_lost(warehouse, &fence(&again, PLAN), 3).await);
+    }
+    // The old version is complete no more, either.
+    let last = take(warehouse, "v1", PLAN).await;
+    assert_eq!(last.standing, Standing::OtherPlan);
+    assert!(warehouse.walk_back(&fence(&last, PLAN), &table(&[]), WalkEnd::Anew).await.unwrap());
+    load(warehouse, &fence(&last, PLAN), 0, 2, true).await;
+    assert_eq!(read.query("SELECT version FROM loadline_files").await, [texts(&["v1"])]);
+    assert_eq!((count(read, TABLE).await, progress(warehouse).await), (2, done(2, true)));
+}
+
+// -- unloading -----------------------------------------------------------------------------------------------------
+
+async fn unload(warehouse: &dyn Warehouse, taken: &Taken, plan: &str) {
+    assert!(warehouse.walk_back(&fence(taken, plan), &table(&[]), WalkEnd::Unloaded).await.unwrap());
+}
+
+async fn readmit(warehouse: &dyn Warehouse, keys: &[&str]) -> u64 {
+    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    warehouse.readmit(FEED, &keys).await.unwrap()
+}
+
+async fn unloaded(read: &dyn ReadBack) -> u64 {
+    count(read, "loadline_files WHERE unloaded_time IS NOT NULL").await
+}
+
+pub async fn an_unloaded_file_stays_out_until_it_is_readmitted(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    let neighbour = warehouse.take(&taker(FEED, 1, TABLE, PLAN), &[key("b.csv", "v1")]).await.unwrap().remove(0);
+    load(warehouse, &fence(&neighbour, PLAN), 0, 4, true).await;
+    let taken = take(warehouse, "v1", PLAN).await;
+    let mut segment = begin(warehouse, &fence(&taken, PLAN), 0).await;
+    segment.write(&table(&[]), &rows(1..=5, 1)).await.unwrap();
+    segment.reject(&[reject(6)]).await.unwrap();
+    segment.commit(&Progress { rows: 5, rejects: 1, ..done(6, true) }).await.unwrap();
+
+    unload(warehouse, &take(warehouse, "v1", PLAN).await, PLAN).await;
+    assert_eq!((count(read, TABLE).await, count(read, "loadline_rejects").await), (4, 0));
+    assert_eq!((progress(warehouse).await, unloaded(read).await), (Progress::default(), 1));
+    // Under no version and no plan, and whatever the taker does with other versions.
+    for taken in [
+        take(warehouse, "v1", PLAN).await,
+        take(warehouse, "v2", OTHER_PLAN).await,
+        take_to_reload(warehouse, "v3", PLAN).await,
+        take(warehouse, "v1", PLAN).await,
+    ] {
+        assert_eq!((taken.standing, &taken.progress), (Standing::Unloaded, &Progress::default()));
+    }
+    let mine = fence(&take(warehouse, "v1", PLAN).await, PLAN);
+    assert!(is_lost(warehouse, &mine, 0).await, "a segment began over an unloaded file");
+
+    assert_eq!(readmit(warehouse, &["b.csv", "unheard of"]).await, 0);
+    assert_eq!(warehouse.readmit("other", &["a.csv".to_owned()]).await.unwrap(), 0);
+    assert_eq!(readmit(warehouse, &["a.csv", "b.csv"]).await, 1);
+    assert_eq!(readmit(warehouse, &["a.csv", "b.csv"]).await, 0);
+    assert!(is_lost(warehouse, &mine, 0).await, "an epoch from before the unload was let in");
+    let taken = take(warehouse, "v2", OTHER_PLAN).await;
+    assert_eq!(taken.standing, Standing::Ready);
+    load(warehouse, &fence(&taken, OTHER_PLAN), 0, 2, true).await;
+    let row = "SELECT version, plan_hash, complete FROM loadline_files WHERE unloaded_time IS NULL ORDER BY file DESC";
+    assert_eq!(read.query(row).await[0], texts(&["v2", OTHER_PLAN, "1"]));
+}
+
+/// What another plan, another version, or nobody at all has begun can be unloaded like a complete file.
+pub async fn whatever_stands_of_a_file_can_be_unloaded(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    unload(warehouse, &take(warehouse, "v1", PLAN).await, PLAN).await;
+    assert_eq!(take(warehouse, "v1", PLAN).await.standing, Standing::Unloaded);
+    for (records, complete, version, plan) in
+        [(3, false, "v1", PLAN), (3, false, "v1", OTHER_PLAN), (3, true, "v2", PLAN), (3, false, "v2", PLAN)]
+    {
+        assert_eq!(readmit(warehouse, &["a.csv"]).await, 1);
+        let taken = take(warehouse, "v1", PLAN).await;
+        load(warehouse, &fence(&taken, PLAN), 0, records, complete).await;
+        unload(warehouse, &take(warehouse, version, plan).await, plan).await;
+        assert_eq!((count(read, TABLE).await, progress(warehouse).await), (0, Progress::default()));
+        assert_eq!(take(warehouse, "v1", PLAN).await.standing, Standing::Unloaded);
+    }
+    let of_empty = take(warehouse, "v1", PLAN).await;
+    assert_eq!(readmit(warehouse, &["a.csv"]).await, 1);
+    // Readmitted since: whoever was about to unload it must not any more.
+    assert!(!warehouse.walk_back(&fence(&of_empty, PLAN), &table(&[]), WalkEnd::Unloaded).await.unwrap());
+    assert_eq!(take(warehouse, "v1", PLAN).await.standing, Standing::Ready);
+}
+
+/// A file of three steps is taken while it is unloaded. Returns whether the take came in between: then nobody may take
+/// the file for complete or load it, and the next one ends the unload.
+pub async fn an_unload_that_is_cut_short_is_seen_and_ended(warehouse: &dyn Warehouse, read: &dyn ReadBack) -> bool {
+    set_up(warehouse, &table(&[])).await;
+    let first = fence(&take(warehouse, "v1", PLAN).await, PLAN);
+    let mut segment = begin(warehouse, &first, 0).await;
+    for from in (0..250_000).step_by(50_000) {
+        segment.write(&table(&[]), &rows(from + 1..=from + 50_000, 1)).await.unwrap();
+    }
+    segment.commit(&done(250_000, true)).await.unwrap();
+
+    let spec = table(&[]);
+    let first = fence(&take(warehouse, "v1", PLAN).await, PLAN);
+    let (walked, taken) =
+        tokio::join!(warehouse.walk_back(&first, &spec, WalkEnd::Unloaded), take_to_reload(warehouse, "v2", PLAN));
+    let left = taken.progress.records_done;
+    if walked.unwrap() || left == 250_000 {
+        return false;
+    }
+    assert_eq!((taken.standing, taken.progress.complete), (Standing::Unloaded, false));
+    assert_eq!(count(read, TABLE).await, left, "rows and ledger part ways");
+    assert!(is_lost(warehouse, &fence(&taken, PLAN), left).await, "a segment began in the middle of an unload");
+    assert_eq!(readmit(warehouse, &["a.csv"]).await, 0, "half a file was let in");
+    unload(warehouse, &take(warehouse, "v2", PLAN).await, PLAN).await;
+    assert_eq!((count(read, TABLE).await, unloaded(read).await), (0, 1));
+    assert_eq!(readmit(warehouse, &["a.csv"]).await, 1);
+    true
 }

@@ -63,12 +63,7 @@ impl JobStore for MysqlJobStore {
     }
 
     async fn obstacles(&self) -> Result<Vec<String>> {
-        let look = async |session: &mut super::connection::Session| {
-            let mut found = obstacles::of_server(session).await?;
-            found.extend(obstacles::of_tables(session, &TABLES).await?);
-            Ok(found)
-        };
-        self.database.inspect(look).await
+        self.database.look_unchecked(async |session| obstacles::obstacles(session, &TABLES).await).await
     }
 
     async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
