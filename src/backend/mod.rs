@@ -8,7 +8,7 @@ pub mod mysql;
 pub mod sqlite;
 
 use crate::config::Database;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::JobStore;
 use crate::warehouse::Warehouse;
 
@@ -22,7 +22,7 @@ pub const REPORTING_VERSION: u32 = 3;
 pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteJobStore::open(path)?)),
-        Database::Mysql(_) => Err(Error::internal("the MySQL backend has no job store yet")),
+        Database::Mysql(config) => Ok(Box::new(mysql::MysqlJobStore::open(config))),
     }
 }
 

@@ -1,7 +1,8 @@
 //! MariaDB and MySQL: every function of the conformance suite on a fresh database of each, and what is theirs alone.
 
-use loadline::backend::mysql::MysqlWarehouse;
+use loadline::backend::mysql::{MysqlJobStore, MysqlWarehouse};
 use loadline::config::{Config, Database};
+use loadline::job::{JobStore, OnOverwrite};
 use loadline::warehouse::Warehouse;
 
 use crate::conformance::{ReadBack, texts};
@@ -29,6 +30,13 @@ pub fn warehouse(url: &str, keys: &[(&str, &str)]) -> MysqlWarehouse {
     }
 }
 
+pub fn job_store(url: &str, keys: &[(&str, &str)]) -> MysqlJobStore {
+    match configured(url, keys).unwrap() {
+        Database::Mysql(config) => MysqlJobStore::open(&config),
+        Database::Sqlite { .. } => panic!("{url} is no url of MySQL"),
+    }
+}
+
 /// A database that was made and has nothing in it.
 struct Fresh(servers::Database<'static>);
 
@@ -39,6 +47,10 @@ impl Fresh {
 
     fn warehouse(&self) -> MysqlWarehouse {
         warehouse(&self.0.url(), &[])
+    }
+
+    fn jobs(&self) -> MysqlJobStore {
+        job_store(&self.0.url(), &[])
     }
 }
 
@@ -79,6 +91,39 @@ macro_rules! conformance {
     };
 }
 
+conformance! { jobs of crate::conformance::jobs, with db:
+    migrating_again_changes_nothing(db.jobs())
+    before_set_up_everything_is_refused_with_a_hint(db.jobs())
+    the_none_row_is_hidden(db.jobs())
+    feeds_are_recorded_once_and_sorted(db.jobs())
+    registering_knows_files_by_key_and_version(db.jobs())
+    a_changed_file_keeps_version_and_load_time_in_quarantine(db.jobs())
+    a_file_quarantined_under_its_job_stays_there(db.jobs())
+    one_file_is_found_by_feed_and_key(db.jobs())
+    loaded_files_come_by_selection_and_page_by_page(db.jobs())
+    revoking_takes_loaded_files_only_and_sums_up_their_jobs(db.jobs())
+    a_loaded_job_is_retried_for_its_unloaded_files(db.jobs())
+    an_unloaded_file_can_be_released_from_its_job(db.jobs())
+    a_job_ends_loaded_with_files_that_are_unloaded(db.jobs())
+    a_file_quarantined_by_the_worker_counts_as_loaded(db.jobs())
+    found_files_come_in_order_and_page_by_page(db.jobs())
+    times_below_a_microsecond_do_not_trip_the_cursor(db.jobs())
+    forming_a_job_takes_all_of_its_files_or_none(db.jobs())
+    two_scanners_put_every_file_into_exactly_one_job(db.jobs(), db.jobs())
+    two_workers_share_no_job_and_leave_none(db.jobs(), db.jobs())
+    claims_follow_the_order_and_the_feed(db.jobs())
+    a_postponed_job_waits_and_keeps_its_attempts(db.jobs())
+    a_postponed_job_comes_back_with_the_next_attempt(db.jobs())
+    completing_records_files_and_sums(db.jobs())
+    failing_keeps_what_was_loaded(db.jobs())
+    an_old_token_changes_nothing(db.jobs())
+    a_rescued_job_gets_a_new_token_and_the_old_is_dead(db.jobs())
+    the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(db.jobs())
+    a_quarantined_file_of_no_job_can_be_released(db.jobs())
+    retry_takes_what_is_missing_under_its_new_version(db.jobs())
+    jobs_are_listed_by_status_and_feed(db.jobs())
+}
+
 conformance! { ledger of crate::conformance::ledger, with db:
     migrating_again_changes_nothing(db.warehouse())
     before_set_up_everything_is_refused_with_a_hint(db.warehouse())
@@ -115,6 +160,18 @@ conformance! { rows of crate::conformance::rows, with db:
     a_refused_value_is_not_quoted(db.warehouse())
     rejects_come_back_with_their_bytes(db.warehouse(), db)
     rejects_are_narrowed_and_counted_by_file(db.warehouse())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_files_become_what_each_policy_says() {
+    use crate::conformance::jobs;
+    for kind in KINDS {
+        for policy in [OnOverwrite::Quarantine, OnOverwrite::Reload, OnOverwrite::Ignore] {
+            let (Some(one), Some(other)) = (Fresh::of(kind), Fresh::of(kind)) else { continue };
+            jobs::a_changed_file_becomes_what_the_policy_says(&one.jobs(), policy).await;
+            jobs::a_file_that_is_as_it_was_leaves_quarantine_only_by_policy(&other.jobs(), policy).await;
+        }
+    }
 }
 
 // -- what is theirs alone ------------------------------------------------------------------------------------------

@@ -169,6 +169,18 @@ impl Database {
         looked.await.map_err(|fault: Fault| self.explain(fault))
     }
 
+    /// Runs `look` on one consistent picture of the database.
+    pub async fn read_picture<T>(&self, look: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>) -> Result<T> {
+        let look_at_once = async |session: &mut Session| {
+            session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+            session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
+            let value = look(session).await?;
+            session.run("COMMIT").await?;
+            Ok(value)
+        };
+        self.read(look_at_once).await
+    }
+
     /// As [`Self::read`], whatever version the database has, or when there is none yet.
     pub async fn look_unchecked<T>(&self, look: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>) -> Result<T> {
         let looked = async {

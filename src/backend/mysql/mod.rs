@@ -10,6 +10,7 @@ mod connection;
 mod fault;
 mod grants;
 mod insert;
+mod jobs;
 mod ledger;
 mod migrations;
 mod obstacles;
@@ -21,5 +22,6 @@ mod value;
 mod warehouse;
 
 pub(super) use grants::grants;
+pub use jobs::MysqlJobStore;
 pub use migrations::{metadata_ddl, reporting_ddl};
 pub use warehouse::MysqlWarehouse;

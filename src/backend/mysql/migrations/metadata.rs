@@ -18,8 +18,9 @@ pub(super) const STEPS: [Migration; 5] = [
     },
 ];
 
-/// `scanner_jobs_claim` serves the claim: runnable jobs in the order in which they are taken, either end first;
-/// `scanner_jobs_lease` the rescue; `scanner_jobs_feed` the watermark.
+/// `scanner_jobs_claim` serves the claim: runnable jobs in the order in which they are taken, either end first.
+/// `scanner_jobs_claim_feed` serves that of one feed, so that it locks no job of another; `scanner_jobs_lease` the
+/// rescue, `scanner_jobs_feed` the watermark, `scanner_jobs_finished` retention.
 const SCANNER_JOBS: &str = "\
 CREATE TABLE IF NOT EXISTS scanner_jobs (
     id                        BIGINT NOT NULL AUTO_INCREMENT,
@@ -42,7 +43,9 @@ CREATE TABLE IF NOT EXISTS scanner_jobs (
     finished_time             DATETIME(6),
     PRIMARY KEY (id),
     KEY scanner_jobs_claim (status, latest_file_modified_time, id, run_after),
+    KEY scanner_jobs_claim_feed (status, feed, latest_file_modified_time, id, run_after),
     KEY scanner_jobs_lease (status, lease_until),
+    KEY scanner_jobs_finished (status, finished_time),
     KEY scanner_jobs_feed (feed, latest_file_modified_time)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
@@ -81,4 +84,4 @@ CREATE TABLE IF NOT EXISTS scanner_feeds (
 
 const EXPIRIES: &str = "ALTER TABLE scanner_jobs ADD COLUMN expiries INT UNSIGNED NOT NULL DEFAULT 0";
 
-const LAST_SCAN: &str = "ALTER TABLE scanner_feeds ADD COLUMN last_scan LONGTEXT";
+const LAST_SCAN: &str = "ALTER TABLE scanner_feeds ADD COLUMN last_scan DATETIME(6)";
