@@ -17,5 +17,6 @@ mod quarantine;
 mod real_files;
 mod rejects;
 mod scanning;
+mod servers;
 mod setup;
 mod sql;
