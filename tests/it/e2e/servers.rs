@@ -90,7 +90,8 @@ fn a_server_holds_what_sqlite_holds() {
         let held = rows(&database, &sql);
         assert_eq!(held.len(), 1_800);
         assert_eq!(held, here.rows(Db::Reporting, &sql), "{kind:?}");
-        let sql = "SELECT hex(`key`), records_done, `rows`, rejects, checksum, complete FROM loadline_files ORDER BY `key`";
+        let sql =
+            "SELECT hex(`key`), records_done, `rows`, rejects, checksum, complete FROM loadline_files ORDER BY `key`";
         assert_eq!(rows(&database, sql), here.rows(Db::Reporting, sql), "{kind:?}");
         let sql = "SELECT record, line, byte_offset, column_name, reason FROM loadline_rejects ORDER BY file, record";
         assert_eq!(rows(&database, sql), here.rows(Db::Reporting, sql), "{kind:?}");
