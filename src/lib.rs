@@ -21,5 +21,6 @@ pub mod job;
 pub mod progress;
 pub mod scanner;
 pub mod source;
+pub mod unloader;
 pub mod warehouse;
 pub mod worker;

@@ -19,10 +19,12 @@ pub mod rejects;
 pub mod report;
 pub mod retry;
 pub mod scan;
+mod selection;
 pub mod setup;
 pub mod sql;
 pub mod summary;
 mod time;
+pub mod unload;
 
 use std::path::PathBuf;
 
@@ -95,6 +97,7 @@ pub enum Command {
     Jobs(jobs::JobsArgs),
     Rejects(rejects::RejectsArgs),
     Retry(retry::RetryArgs),
+    Unload(unload::UnloadArgs),
     Sql(sql::SqlArgs),
 }
 
@@ -132,6 +135,7 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
         Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
+        Command::Unload(args) => unload::run(&args, &Context::load(&global)?, watcher).await,
         Command::Sql(args) => sql::run(&args, &Context::load(&global)?).await,
     }
 }
@@ -192,6 +196,13 @@ mod tests {
             "loadline rejects --job 3 --feed f --limit 5 -o json",
             "loadline retry 1 2 3",
             "loadline retry --failed",
+            "loadline retry --unloaded",
+            "loadline retry --unloaded --file file:///in/a.csv",
+            "loadline retry --unloaded --feed f --from 2026-01-31 --to 2026-02-01",
+            "loadline unload --file file:///in/a.csv",
+            "loadline unload --file file:///in/a.csv --feed f --yes",
+            "loadline unload --job 3 --yes -o json",
+            "loadline unload --feed f --from 2026-01-31 --to 2026-02-01T05",
             "loadline sql --job 1 SELECT -o json",
             "loadline sql --uri a --uri b SELECT",
         ] {
@@ -212,6 +223,16 @@ mod tests {
             "loadline rejects --limit 0",
             "loadline retry",
             "loadline retry 1 --failed",
+            "loadline retry 1 --unloaded",
+            "loadline retry --file file:///in/a.csv",
+            "loadline retry --unloaded --from 2026-01-31 --to 2026-02-01",
+            "loadline retry --unloaded --file file:///in/a.csv --from 2026-01-31 --to 2026-02-01",
+            "loadline unload",
+            "loadline unload --feed f",
+            "loadline unload --feed f --from 2026-01-31",
+            "loadline unload --from 2026-01-31 --to 2026-02-01",
+            "loadline unload --job 3 --file file:///in/a.csv",
+            "loadline unload --job 3 --feed f",
             "loadline sql SELECT",
             "loadline sql --job 1 --uri a SELECT",
             "loadline sql --job 1",

@@ -73,6 +73,7 @@ fn defaults_are_those_of_the_contract() {
   files: '*.csv*'
   schema: {}
   table: loans
+  on_overwrite: quarantine
 scanner:
   frequency: 1h
   start_from: null

@@ -147,7 +147,7 @@ pub struct FileRecord {
     pub error: Option<String>,
     /// When a scanner registered it.
     pub found_time: DateTime<Utc>,
-    /// When it was completely loaded. Set once loaded, kept in quarantine.
+    /// When it was completely loaded. Set once loaded, kept in quarantine, gone when it is unloaded or found again.
     pub loaded_time: Option<DateTime<Utc>>,
 }
 
