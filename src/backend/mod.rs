@@ -4,6 +4,7 @@
 //! Invariant: the SQL texts differ from backend to backend, their meaning does not. One conformance suite
 //! (`tests/it/conformance`) runs on all of them.
 
+pub mod mysql;
 pub mod sqlite;
 
 use crate::config::Database;
@@ -21,6 +22,7 @@ pub const REPORTING_VERSION: u32 = 3;
 pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteJobStore::open(path)?)),
+        Database::Mysql(config) => Ok(Box::new(mysql::MysqlJobStore::open(config))),
     }
 }
 
@@ -28,6 +30,7 @@ pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {
 pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
     match database {
         Database::Sqlite { path } => Ok(Box::new(sqlite::SqliteWarehouse::open(path)?)),
+        Database::Mysql(config) => Ok(Box::new(mysql::MysqlWarehouse::open(config))),
     }
 }
 
@@ -35,6 +38,7 @@ pub fn open_warehouse(database: &Database) -> Result<Box<dyn Warehouse>> {
 pub fn metadata_ddl(database: &Database) -> Vec<&'static str> {
     match database {
         Database::Sqlite { .. } => sqlite::metadata_ddl(),
+        Database::Mysql(_) => mysql::metadata_ddl(),
     }
 }
 
@@ -42,5 +46,29 @@ pub fn metadata_ddl(database: &Database) -> Vec<&'static str> {
 pub fn reporting_ddl(database: &Database) -> Vec<&'static str> {
     match database {
         Database::Sqlite { .. } => sqlite::reporting_ddl(),
+        Database::Mysql(_) => mysql::reporting_ddl(),
     }
+}
+
+/// What a user of one role needs.
+#[derive(Debug, Clone)]
+pub struct Grants {
+    /// The name of the user in the statements.
+    pub role: &'static str,
+    /// The commands that it is for.
+    pub purpose: &'static str,
+    pub statements: Vec<String>,
+}
+
+/// Least-privilege grants for both databases, the feeds' `tables` in the second one. Empty where neither has users.
+pub fn grants(metadata: &Database, reporting: &Database, tables: &[String]) -> Vec<Grants> {
+    let name = |database: &Database| match database {
+        Database::Sqlite { .. } => None,
+        Database::Mysql(config) => Some(config.name.clone()),
+    };
+    let (metadata, reporting) = (name(metadata), name(reporting));
+    if metadata.is_none() && reporting.is_none() {
+        return Vec::new();
+    }
+    mysql::grants(metadata.as_deref(), reporting.as_deref(), tables)
 }

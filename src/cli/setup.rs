@@ -1,11 +1,12 @@
 //! `setup`: databases and tables.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::Args;
 
 use super::{Context, Exit, output, report};
-use crate::backend;
+use crate::backend::{self, Grants};
 use crate::config::{Config, Database};
 use crate::engine;
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ pub struct SetupArgs {
     #[arg(long, conflicts_with = "print")]
     pub check: bool,
 
-    /// Print the DDL that this config needs, and run none of it
+    /// Print the DDL that this config needs, and the grants for a server's users; run none of it
     #[arg(long)]
     pub print: bool,
 }
@@ -66,7 +67,22 @@ fn print_ddl(context: &Context) -> Result<()> {
     for statement in context.config.feeds.iter().flat_map(|feed| warehouse.table_ddl(&TableSpec::of(feed))) {
         text.push_str(&format!("{};\n", statement.trim()));
     }
+    text.push_str(&grants(&context.config));
     output::written(output::stdout().write_all(text.as_bytes())).map(drop)
+}
+
+/// What the users of a server need, role by role.
+fn grants(config: &Config) -> String {
+    let tables: BTreeSet<String> = config.feeds.iter().map(|feed| feed.table.clone()).collect();
+    let tables: Vec<String> = tables.into_iter().collect();
+    let mut text = String::new();
+    for Grants { role, purpose, statements } in
+        backend::grants(&config.metadata_database, &config.reporting_database, &tables)
+    {
+        text.push_str(&format!("\n-- grants: {role} ({purpose}); first CREATE USER '{role}'@'%' IDENTIFIED BY ...\n"));
+        statements.iter().for_each(|statement| text.push_str(&format!("{statement};\n")));
+    }
+    text
 }
 
 /// Looks at everything and changes nothing.

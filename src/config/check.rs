@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::Document;
+use super::mysql::{MysqlUrl, mysql_database};
 use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner};
 use super::schema_file::read_schema;
 use super::suggest::shown;
@@ -92,12 +93,28 @@ impl Check<'_> {
     }
 
     fn database(&self, key: &str, raw: &RawDatabase) -> Result<Database> {
-        let path = self.url(&format!("{key}.url"), &raw.url, sqlite_path)?;
-        if raw.password_file.is_some() {
-            let problem = "a SQLite database has no password; leave this key out";
-            return Err(self.document.fail(&format!("{key}.password_file"), problem));
+        let url_key = format!("{key}.url");
+        if is_mysql(self.document.text(&url_key, &raw.url)?, self.env) {
+            return self.mysql(key, raw);
+        }
+        let path = self.url(&url_key, &raw.url, sqlite_path)?;
+        if let Some(written) = raw.written().next() {
+            let problem = "a SQLite database has no password and no connection; leave this key out";
+            return Err(self.document.fail(&format!("{key}.{written}"), problem));
         }
         Ok(Database::Sqlite { path })
+    }
+
+    fn mysql(&self, key: &str, raw: &RawDatabase) -> Result<Database> {
+        let url = self.value(&format!("{key}.url"), &raw.url, |text| {
+            // A url that is a variable as a whole is filled in first, one with variables in it part by part.
+            let whole = if text.starts_with("${") { &substitute(text, self.env)? } else { text };
+            let parsed = MysqlUrl::parse(whole, self.env);
+            parsed.map_err(|problem| format!("`{}`: {problem}", shown(&mask(text))))
+        })?;
+        let database = mysql_database(url, raw, self.folder, self.env);
+        let database = database.map_err(|(part, problem)| self.document.fail(&format!("{key}.{part}"), problem))?;
+        Ok(Database::Mysql(database))
     }
 
     fn scanner(&self, raw: &RawScanner) -> Result<ScannerConfig> {
@@ -252,6 +269,11 @@ impl Check<'_> {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn is_mysql(url: &str, env: Env<'_>) -> bool {
+    let whole = if url.starts_with("${") { substitute(url, env).unwrap_or_default() } else { url.to_owned() };
+    whole.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("mysql"))
 }
 
 /// What the table is made from.

@@ -7,8 +7,11 @@
 mod check;
 mod document;
 mod json_schema;
+mod mysql;
+mod option_file;
 mod raw;
 mod schema_file;
+mod secret;
 mod show;
 mod suggest;
 #[cfg(test)]
@@ -26,6 +29,8 @@ use crate::feed::Feed;
 use crate::job::{JobLimits, JobOrder};
 
 pub use json_schema::{config_json_schema, schema_file_json_schema};
+pub use mysql::{MysqlDatabase, Password, Tls};
+pub use secret::Secret;
 pub use suggest::nearest;
 pub use urls::mask;
 
@@ -58,12 +63,14 @@ pub enum Database {
         /// Absolute; it need not exist yet.
         path: PathBuf,
     },
+    Mysql(MysqlDatabase),
 }
 
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite { path } => f.write_str(&mask(&urls::sqlite_url(path))),
+            Self::Mysql(database) => database.fmt(f),
         }
     }
 }

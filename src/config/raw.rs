@@ -42,12 +42,53 @@ pub(super) struct RawSource {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDatabase {
-    /// `sqlite:///folder/file.db`, or `sqlite://file.db` relative to this file. `${ENV}` is filled in.
+    /// `mysql://user@host:3306/database` or `mysql://user@localhost/database?socket=/path`, `sqlite:///folder/file.db`
+    /// or `sqlite://file.db` relative to this file. `${ENV}` is filled in.
     #[schemars(with = "String")]
     pub url: Option<String>,
-    /// A file whose first line is the password, for databases that have one; SQLite has none.
+    /// A file whose first line is the password, relative to this file; SQLite has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
+    /// Whether the connection is encrypted and the server's certificate verified. Default: verified, but not on a
+    /// socket or to this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawTls>,
+    /// Certificates of the authorities that are trusted, PEM, relative to this file. Default: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<String>,
+    /// The certificate of this client, PEM, relative to this file, for servers that ask for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_cert_file: Option<String>,
+    /// The key of that certificate, PEM, relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<String>,
+}
+
+impl RawDatabase {
+    pub fn of(url: String) -> Self {
+        let (password_file, tls) = (None, None);
+        let (tls_ca_file, tls_cert_file, tls_key_file) = (None, None, None);
+        Self { url: Some(url), password_file, tls, tls_ca_file, tls_cert_file, tls_key_file }
+    }
+
+    /// The keys that are written beside the url.
+    pub fn written(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("password_file", self.password_file.is_some()),
+            ("tls", self.tls.is_some()),
+            ("tls_ca_file", self.tls_ca_file.is_some()),
+            ("tls_cert_file", self.tls_cert_file.is_some()),
+            ("tls_key_file", self.tls_key_file.is_some()),
+        ];
+        keys.into_iter().filter_map(|(key, written)| written.then_some(key))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTls {
+    Verified,
+    Disabled,
 }
 
 /// One stream of files that share a format.

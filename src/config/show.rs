@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner, RawSource};
+use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner, RawSource, RawTls};
 use super::units::{show_duration, show_size, show_time};
 use super::urls::mask;
-use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig};
+use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig, Tls};
 use crate::feed::Feed;
 
 pub(super) fn effective_yaml(config: &Config) -> String {
@@ -26,7 +26,22 @@ pub(super) fn effective_yaml(config: &Config) -> String {
 }
 
 fn database(database: &Database) -> RawDatabase {
-    RawDatabase { url: Some(database.to_string()), password_file: None }
+    let mut raw = RawDatabase::of(database.to_string());
+    if let Database::Mysql(mysql) = database {
+        raw.url = Some(mysql.masked_url());
+        raw.password_file = mysql.password_file().map(text);
+        raw.tls = mysql.socket.is_none().then_some(RawTls::Disabled);
+        if let Tls::Verified { ca_file, identity } = &mysql.tls {
+            raw.tls = Some(RawTls::Verified);
+            raw.tls_ca_file = ca_file.as_deref().map(text);
+            (raw.tls_cert_file, raw.tls_key_file) = identity.as_ref().map(|(c, k)| (text(c), text(k))).unzip();
+        }
+    }
+    raw
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn feed(feed: &Feed, schema: &Path) -> RawFeed {

@@ -82,8 +82,7 @@ pub(super) fn sqlite_path(url: &str, folder: &Path) -> Result<PathBuf, String> {
     let (scheme, rest) = split_scheme(url).ok_or_else(|| format!("this is not a url; {FORMS}"))?;
     match scheme.as_str() {
         "sqlite" => {}
-        "mysql" => return Err(format!("this version writes sqlite:// only; {FORMS}")),
-        _ => return Err(format!("a database's url begins with sqlite://; {FORMS}")),
+        _ => return Err(format!("a database's url begins with mysql:// or sqlite://; {FORMS}")),
     }
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path == ":memory:" {
@@ -197,8 +196,7 @@ mod tests {
             assert_eq!(sqlite_path(&shown, Path::new("/")).unwrap(), Path::new(path), "{shown}");
         }
         for (url, reason) in [
-            ("mysql://user@host/db", "this version writes sqlite:// only"),
-            ("postgres://host/db", "begins with sqlite://"),
+            ("postgres://host/db", "begins with mysql:// or sqlite://"),
             ("metadata.db", "not a url"),
             ("sqlite::memory:", "forgets"),
             ("sqlite:///data/", "no file"),

@@ -14,6 +14,7 @@
 
 mod file;
 mod plan;
+mod recorded;
 mod retry;
 mod store;
 mod uri;
@@ -24,6 +25,7 @@ pub use file::{
     FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, OnOverwrite, Replacement, Selection,
 };
 pub use plan::{JobDraft, JobLimits, Planner};
+pub use recorded::Recorded;
 pub use retry::backoff;
 pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, ScannerLock, Watermark};
 pub use uri::{file_uri, key_of, split_uri_list, uri_list};

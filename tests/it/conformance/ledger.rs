@@ -354,6 +354,23 @@ pub async fn after_an_error_a_segment_cannot_commit(warehouse: &dyn Warehouse, r
     assert_eq!((count(read, "loans").await, progress(warehouse).await), (0, Progress::default()));
 }
 
+/// Everything that a worker asks of a database whose tables are there, with rights for no more.
+pub async fn a_loader_does_its_work(warehouse: &dyn Warehouse, keyed: &TableSpec) {
+    let mine = fence(&take(warehouse, "v1", PLAN).await, PLAN);
+    let mut segment = begin(warehouse, &mine, 0).await;
+    segment.write(keyed, &rows(1..=3, 1)).await.unwrap();
+    segment.reject(&[reject(4)]).await.unwrap();
+    segment.commit(&done(4, false)).await.unwrap();
+    let mut segment = begin(warehouse, &mine, 4).await;
+    let refused = segment.write(keyed, &rows(5..=6, 3)).await.unwrap_err();
+    assert!(matches!(refused, WriteError::Duplicate { record: 5 }), "{refused:?}");
+    drop(segment);
+    assert!(warehouse.walk_back(&mine, keyed, WalkEnd::Anew).await.unwrap());
+    assert_eq!(progress(warehouse).await, Progress::default());
+    load(warehouse, &mine, 0, 2, true).await;
+    assert_eq!(warehouse.rejects(Some(FEED), None, 10).await.unwrap().len(), 0);
+}
+
 // -- walking back --------------------------------------------------------------------------------------------------
 
 pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, read: &dyn ReadBack) {

@@ -20,6 +20,7 @@ mod real_files;
 mod rejects;
 mod retention;
 mod scanning;
+mod servers;
 mod serving;
 mod setup;
 mod soak;

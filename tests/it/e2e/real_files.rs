@@ -1,10 +1,10 @@
 //! The published files with their known sums. They do not ship with the sources: without them the tests say SKIPPED.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::project::{Db, Project, hour};
+use crate::skip;
 
 const SCHEMA: &str = include_str!("../../../schemas/loan_applications.yaml");
 const COLUMNS: [&str; 11] = [
@@ -67,9 +67,7 @@ fn published(name: &str) -> Option<String> {
     let folders = std::env::var_os("LOADLINE_TEST_DATA").map(PathBuf::from).into_iter().chain([beside]);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
     if found.is_none() {
-        // Not `eprintln!`, which the test harness keeps to itself where a test passes.
-        let said = format!("SKIPPED: {name} is neither in ../shared/data nor in $LOADLINE_TEST_DATA\n");
-        io::stderr().write_all(said.as_bytes()).unwrap();
+        skip::say(&format!("SKIPPED: {name} is neither in ../shared/data nor in $LOADLINE_TEST_DATA"));
     }
     found.map(|path| fs::read_to_string(path).unwrap())
 }

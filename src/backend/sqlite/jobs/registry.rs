@@ -13,7 +13,9 @@ use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, at_once, key_hash, time_if_any, time_text, unknown_word};
 use crate::clock;
 use crate::error::Error;
-use crate::job::{FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite, Watermark};
+use crate::job::{
+    FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite, Recorded, Watermark,
+};
 
 /// Below every id that is handed out, so that the first job is job 1.
 const NONE_ID: JobId = 0;
@@ -61,69 +63,30 @@ pub(super) fn scanned(c: &Connection, feed: &str, at: DateTime<Utc>, full: bool)
     Ok(())
 }
 
-/// What the registry holds of a listed key.
-struct Recorded {
-    id: i64,
-    version: String,
-    state: FileState,
-    was_loaded: bool,
-    job: Option<JobId>,
-    /// Whether that job is waiting or at work.
-    job_is_open: bool,
-}
-
 const FIND_RECORDED: &str = "\
 SELECT f.id, f.version, f.state, f.loaded_time IS NOT NULL, f.job_id,
     coalesce(j.status IN ('SENT_FOR_ETL', 'PROCESSING'), 0)
 FROM scanner_files f LEFT JOIN scanner_jobs j ON j.id = f.job_id WHERE f.feed = ?1 AND f.key_hash = ?2";
 
-impl Recorded {
-    fn find(find: &mut CachedStatement<'_>, feed: &str, file: &ListedFile) -> Result<Option<Self>, Fault> {
-        let mut rows = find.query(params![feed, key_hash(&file.key)])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let state: String = row.get(2)?;
-        let state = FileState::parse(&state).ok_or_else(|| unknown_word("state"))?;
-        Ok(Some(Self {
-            id: row.get(0)?,
-            version: row.get(1)?,
-            state,
-            was_loaded: row.get(3)?,
-            job: row.get(4)?,
-            job_is_open: row.get(5)?,
-        }))
-    }
-
-    /// What becomes of the file: the table of [`crate::job::JobStore::register`].
-    fn known(&self, file: &ListedFile, policy: OnOverwrite) -> Known {
-        use {FileState as State, OnOverwrite as Policy};
-        let never_in_a_job = self.job.is_none() && !self.was_loaded;
-        match (self.state, policy) {
-            (State::Quarantined, Policy::Reload) if !self.job_is_open => Known::Renewed,
-            (State::Quarantined, Policy::Ignore) if never_in_a_job => Known::Renewed,
-            (State::Quarantined | State::Unloaded, _) => Known::Same,
-            _ if self.version == file.version => Known::Same,
-            (_, Policy::Quarantine) | (State::InJob, _) | (State::Failed, Policy::Ignore) => Known::Changed,
-            (State::Loaded, Policy::Ignore) => Known::Kept,
-            (State::Found, Policy::Ignore) | (_, Policy::Reload) => Known::Renewed,
-        }
-    }
-
-    fn what_changed(&self, file: &ListedFile) -> String {
-        let when = if self.was_loaded { "after" } else { "before" };
-        format!(
-            "changed at the source {when} it was loaded: known version {}, now {} ({} bytes, modified {})",
-            self.version,
-            file.version,
-            file.size,
-            time_text(file.modified)
-        )
-    }
+fn find_recorded(find: &mut CachedStatement<'_>, feed: &str, file: &ListedFile) -> Result<Option<Recorded>, Fault> {
+    let mut rows = find.query(params![feed, key_hash(&file.key)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let state: String = row.get(2)?;
+    let state = FileState::parse(&state).ok_or_else(|| unknown_word("state"))?;
+    Ok(Some(Recorded {
+        id: row.get(0)?,
+        version: row.get(1)?,
+        state,
+        was_loaded: row.get(3)?,
+        job: row.get(4)?,
+        job_is_open: row.get(5)?,
+    }))
 }
 
 pub(super) fn classify(c: &Connection, feed: &str, page: &[ListedFile]) -> Result<Vec<Known>, Fault> {
     let mut find = c.prepare_cached(FIND_RECORDED)?;
     let known = |file: &ListedFile| {
-        let recorded = Recorded::find(&mut find, feed, file)?;
+        let recorded = find_recorded(&mut find, feed, file)?;
         Ok(recorded.map_or(Known::New, |recorded| recorded.known(file, OnOverwrite::Quarantine)))
     };
     page.iter().map(known).collect()
@@ -141,7 +104,7 @@ pub(super) fn register(
     let mut registered = Vec::with_capacity(page.len());
     let mut left = BTreeSet::new();
     for file in page {
-        let recorded = Recorded::find(&mut find, feed, file)?;
+        let recorded = find_recorded(&mut find, feed, file)?;
         let known = recorded.as_ref().map_or(Known::New, |recorded| recorded.known(file, policy));
         match (known, recorded) {
             (Known::Changed, Some(recorded)) => quarantine(c, &recorded, file, &now)?,

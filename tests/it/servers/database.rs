@@ -1,0 +1,122 @@
+//! A database of one test, and a look into it.
+
+use std::thread;
+
+use async_trait::async_trait;
+use mysql_async::consts::ColumnType;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Column, Conn, Row, Value};
+
+use super::Server;
+use crate::conformance::ReadBack;
+
+/// Dropped with the value.
+pub struct Database<'a> {
+    pub server: &'a Server,
+    pub name: String,
+}
+
+impl<'a> Database<'a> {
+    pub fn create(server: &'a Server) -> Self {
+        let name = format!("t_{:016x}", rand::random::<u64>());
+        execute(server, &[&format!("CREATE DATABASE {name}")]);
+        Self { server, name }
+    }
+
+    /// As it stands in a config.
+    pub fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    pub async fn connect(&self) -> Conn {
+        self.server.connect(Some(&self.name)).await
+    }
+
+    /// [`ReadBack::query`] for tests that are not async.
+    pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        blocking(self.query(sql))
+    }
+
+    /// Runs statements in it, one after another.
+    pub fn execute(&self, statements: &[&str]) {
+        blocking(async {
+            let mut connection = self.connect().await;
+            for statement in statements {
+                connection.query_drop(*statement).await.unwrap();
+            }
+            connection.disconnect().await.unwrap();
+        });
+    }
+}
+
+impl Drop for Database<'_> {
+    /// What is left behind goes with the server: a killed one, or a transaction that a failed test left open, is no
+    /// reason to fail here too.
+    fn drop(&mut self) {
+        if thread::panicking() || self.server.pid().is_none() {
+            return;
+        }
+        blocking(async {
+            let mut connection = self.server.connect(None).await;
+            let _ = connection.query_drop("SET SESSION lock_wait_timeout = 5").await;
+            let _ = connection.query_drop(format!("DROP DATABASE {}", self.name)).await;
+            let _ = connection.disconnect().await;
+        });
+    }
+}
+
+#[async_trait]
+impl ReadBack for Database<'_> {
+    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let mut connection = self.connect().await;
+        let rows: Vec<Row> = connection.exec(sql, ()).await.unwrap();
+        connection.disconnect().await.unwrap();
+        rows.into_iter().map(texts).collect()
+    }
+}
+
+fn texts(row: Row) -> Vec<Option<String>> {
+    let columns = row.columns();
+    row.unwrap().into_iter().zip(columns.iter()).map(|(value, column)| text(value, column)).collect()
+}
+
+fn text(value: Value, column: &Column) -> Option<String> {
+    const BINARY: u16 = 63;
+    let is_text = column.character_set() != BINARY || column.column_type() == ColumnType::MYSQL_TYPE_NEWDECIMAL;
+    Some(match value {
+        Value::NULL => return None,
+        Value::Int(value) => value.to_string(),
+        Value::UInt(value) => value.to_string(),
+        Value::Float(value) => format!("{value:?}"),
+        Value::Double(value) => format!("{value:?}"),
+        Value::Bytes(bytes) if is_text => String::from_utf8(bytes).unwrap(),
+        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02X}")).collect(),
+        Value::Date(year, month, day, ..) if column.column_type() == ColumnType::MYSQL_TYPE_DATE => {
+            format!("{year:04}-{month:02}-{day:02}")
+        }
+        Value::Date(year, month, day, hour, minute, second, micros) => {
+            let time = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}");
+            // As many digits behind the point as the column has; none, no point.
+            let digits = usize::from(column.decimals()).min(6);
+            time[..time.len() - if digits == 0 { 7 } else { 6 - digits }].to_owned()
+        }
+        Value::Time(..) => panic!("no column of type TIME is known here"),
+    })
+}
+
+/// Runs statements as root, in no database.
+pub fn execute(server: &Server, statements: &[&str]) {
+    blocking(async {
+        let mut connection = server.connect(None).await;
+        for statement in statements {
+            connection.query_drop(*statement).await.unwrap();
+        }
+        connection.disconnect().await.unwrap();
+    });
+}
+
+/// From inside a runtime and from outside alike.
+fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+    thread::scope(|scope| scope.spawn(run).join()).unwrap()
+}
