@@ -6,6 +6,7 @@ mod conformance;
 mod deploy;
 mod e2e;
 mod mysql;
+mod queue;
 mod readme;
 mod rooms;
 mod servers;
