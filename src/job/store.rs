@@ -10,7 +10,7 @@ use super::{
     FeedOverview, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite,
     Replacement, Selection,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// 128 random bits as 32 hex digits, new at every claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +73,6 @@ impl ScannerLock {
     }
 }
 
-fn missing<T>() -> Result<T> {
-    Err(Error::internal("this backend does not have it yet"))
-}
-
 /// Contract, for every method: one transaction, either wholly done or not at all; an error means "perhaps done", and
 /// the caller reads before it goes on. Nothing is ever decided by a plain read: changes are compare-and-set.
 #[async_trait]
@@ -98,16 +94,12 @@ pub trait JobStore: Send + Sync {
 
     /// What of the server would break the guarantees, a sentence each with what to do. Empty: nothing. Asked before
     /// `migrate` as well, where the database may be missing; changes nothing.
-    async fn obstacles(&self) -> Result<Vec<String>> {
-        missing()
-    }
+    async fn obstacles(&self) -> Result<Vec<String>>;
 
     // -- scanner ---------------------------------------------------------------------------------------------------
 
     /// `None`: another scanner is at work on this database. Does not wait.
-    async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
-        missing()
-    }
+    async fn lock_scanner(&self) -> Result<Option<ScannerLock>>;
 
     async fn watermark(&self, feed: &str) -> Result<Watermark>;
 
@@ -215,37 +207,23 @@ pub trait JobStore: Send + Sync {
     async fn release(&self, replacements: &[Replacement]) -> Result<u64>;
 
     /// One file of the registry.
-    async fn file(&self, feed: &str, key: &str) -> Result<Option<FileRecord>> {
-        let _ = (feed, key);
-        missing()
-    }
+    async fn file(&self, feed: &str, key: &str) -> Result<Option<FileRecord>>;
 
     /// Every recorded feed, by name, with its files by state and its jobs by status (those that there are, in any
     /// order). One consistent picture; a second or two over a million files is well, as people ask for it.
-    async fn overview(&self) -> Result<Vec<FeedOverview>> {
-        missing()
-    }
+    async fn overview(&self) -> Result<Vec<FeedOverview>>;
 
     /// Files of the selection that were loaded (LOADED, or QUARANTINED since) or are UNLOADED, by id, behind `after`;
     /// at most `limit`. A page costs about its own rows, however many files there are.
-    async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
-        let _ = (of, after, limit);
-        missing()
-    }
+    async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>>;
 
     /// LOADED, or QUARANTINED after it was loaded, to UNLOADED without counts, load time and error; returns how many.
     /// Others stay as they are. The files stay in their jobs, whose sums become those of the files that are still loaded.
     /// The first step of an unload: from then on no worker and no scan takes the file for loaded.
-    async fn revoke(&self, files: &[i64]) -> Result<u64> {
-        let _ = files;
-        missing()
-    }
+    async fn revoke(&self, files: &[i64]) -> Result<u64>;
 
     /// Deletes at most `limit` LOADED jobs that finished before; returns how many. Their files stay as they are, in no
     /// job. The job that holds a feed's watermark (its newest `latest_file_modified_time`, then id) stays. Asked at every
     /// scan: cheap where nothing is old.
-    async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
-        let _ = (before, limit);
-        missing()
-    }
+    async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64>;
 }

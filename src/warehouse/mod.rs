@@ -190,10 +190,6 @@ pub trait Segment: Send {
     async fn commit(self: Box<Self>, progress: &Progress) -> Result<()>;
 }
 
-fn missing<T>() -> Result<T> {
-    Err(Error::internal("this backend does not have it yet"))
-}
-
 #[async_trait]
 pub trait Warehouse: Send + Sync {
     /// The schema version of the database; `None` where it has never been set up. Changes nothing.
@@ -234,30 +230,18 @@ pub trait Warehouse: Send + Sync {
 
     /// Lets unloaded files of a feed be loaded again; returns how many were. Their epochs are counted up: whoever was about
     /// to unload them finds out. One whose unload was cut short stays unloaded.
-    async fn readmit(&self, feed: &str, keys: &[String]) -> Result<u64> {
-        let _ = (feed, keys);
-        missing()
-    }
+    async fn readmit(&self, feed: &str, keys: &[String]) -> Result<u64>;
 
     /// What of the server or of the tables would break the guarantees, a sentence each with what to do. Tables that are
     /// missing are no obstacle, nor is a database that is. Asked before `migrate` as well; changes nothing.
-    async fn obstacles(&self, tables: &[TableSpec]) -> Result<Vec<String>> {
-        let _ = tables;
-        missing()
-    }
+    async fn obstacles(&self, tables: &[TableSpec]) -> Result<Vec<String>>;
 
     /// Deletes at most about `limit` rejects of complete files that were completed before; returns how many. The ledger
     /// keeps its counts. Asked at every scan: cheap where nothing is old.
-    async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
-        let _ = (before, limit);
-        missing()
-    }
+    async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64>;
 
     /// The ledger's row of a file; `None` where it was never taken.
-    async fn entry(&self, feed: &str, key: &str) -> Result<Option<LedgerEntry>> {
-        let _ = (feed, key);
-        missing()
-    }
+    async fn entry(&self, feed: &str, key: &str) -> Result<Option<LedgerEntry>>;
 
     /// Progress of the named files of a feed, for people. Files without a ledger row are left out.
     async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>>;

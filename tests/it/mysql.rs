@@ -122,6 +122,8 @@ conformance! { jobs of crate::conformance::jobs, with db:
     a_quarantined_file_of_no_job_can_be_released(db.jobs())
     retry_takes_what_is_missing_under_its_new_version(db.jobs())
     jobs_are_listed_by_status_and_feed(db.jobs())
+    the_overview_counts_what_stands_where(db.jobs())
+    old_loaded_jobs_are_pruned_and_their_files_stay(db.jobs())
 }
 
 conformance! { ledger of crate::conformance::ledger, with db:
@@ -152,6 +154,8 @@ conformance! { ledger of crate::conformance::ledger, with db:
     an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
     whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
     an_unload_that_is_cut_short_is_seen_and_ended(db.warehouse(), db)
+    the_ledger_names_file_table_and_end(db.warehouse())
+    old_rejects_are_pruned_and_their_counts_stay(db.warehouse(), db)
 }
 
 conformance! { rows of crate::conformance::rows, with db:

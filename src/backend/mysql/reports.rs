@@ -8,8 +8,8 @@ use mysql_async::{Params, Row, Value};
 use super::connection::Session;
 use super::fault::Fault;
 use super::ledger::{self, FILES_PER_STATEMENT, PROGRESS_COLUMNS};
-use super::value::{field, key_hash, key_text, placeholders, time_value};
-use crate::warehouse::{FileNumber, Progress, RejectRow};
+use super::value::{field, key_hash, key_text, placeholders, time_field_if_any, time_value};
+use crate::warehouse::{FileNumber, LedgerEntry, Progress, RejectRow};
 
 /// `feed`, then the hashes of the keys.
 fn feed_and_hashes(feed: &str, keys: &[String]) -> Vec<Value> {
@@ -33,6 +33,24 @@ pub(super) async fn progress(
         }
     }
     Ok(found)
+}
+
+pub(super) async fn entry(session: &mut Session, feed: &str, key: &str) -> Result<Option<LedgerEntry>, Fault> {
+    let sql = format!(
+        "SELECT file, job, version, target_table, completed_time, unloaded_time, {PROGRESS_COLUMNS} \
+         FROM loadline_files WHERE feed = ? AND key_hash = ?"
+    );
+    let Some(mut row) = session.first(&sql, (feed, key_hash(key).as_slice())).await? else { return Ok(None) };
+    let row = &mut row;
+    Ok(Some(LedgerEntry {
+        file: field(row, "file")?,
+        job: field(row, "job")?,
+        version: field(row, "version")?,
+        table: field(row, "target_table")?,
+        completed: time_field_if_any(row, "completed_time")?,
+        unloaded: time_field_if_any(row, "unloaded_time")?,
+        progress: ledger::progress(row)?,
+    }))
 }
 
 pub(super) async fn rejects(

@@ -11,7 +11,9 @@ use super::migrations::REPORTING;
 use super::{obstacles, reports, segment, table};
 use crate::config::MysqlDatabase;
 use crate::error::Result;
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse};
+use crate::warehouse::{
+    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+};
 
 pub struct MysqlWarehouse {
     database: Database,
@@ -90,6 +92,10 @@ impl Warehouse for MysqlWarehouse {
 
     async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
         self.database.read(async |session| reports::prune_rejects(session, before, limit).await).await
+    }
+
+    async fn entry(&self, feed: &str, key: &str) -> Result<Option<LedgerEntry>> {
+        self.database.read(async |session| reports::entry(session, feed, key).await).await
     }
 
     async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>> {
