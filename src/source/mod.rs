@@ -24,7 +24,7 @@ mod table;
 pub use block::RAW_BYTES_MAX;
 pub use listing::{Classified, Entry, Ignored, Listing};
 pub use pinned::{head, probe, reachable};
-pub use s3::Patience;
+pub use s3::{Patience, Variables};
 pub use store::{FileRef, Source};
 pub use table::{STORE_URL, SourceTable, over_files};
 

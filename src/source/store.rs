@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
-use super::s3::{Patience, S3};
+use super::s3::{Patience, S3, Variables, environment};
 use crate::config::SourceConfig;
 use crate::error::{Error, Result};
 use crate::job::file_uri;
@@ -48,10 +48,15 @@ impl Source {
     /// # Errors
     /// Config where the bucket's endpoint or credentials can't be used, Unavailable where the folder can't be opened.
     pub fn from_config(config: &SourceConfig) -> Result<Self> {
+        Self::with_environment(config, &environment())
+    }
+
+    /// The same, with these variables in place of those of the process.
+    pub fn with_environment(config: &SourceConfig, env: &Variables) -> Result<Self> {
         if config.url.scheme() != "s3" {
             return Self::open(&config.url);
         }
-        let s3 = S3::open(&config.url, &config.s3)?;
+        let s3 = S3::open(&config.url, &config.s3, env)?;
         Ok(Self { url: config.url.clone(), place: Place::S3(Box::new(s3)) })
     }
 

@@ -6,5 +6,6 @@ mod conformance;
 mod e2e;
 mod readme;
 mod rooms;
+mod s3;
 mod sqlite;
 mod worker;

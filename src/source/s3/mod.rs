@@ -36,6 +36,7 @@ use crate::config::S3Options;
 use crate::error::{Error, Result};
 use client::{Client, Request};
 pub(super) use listing::{Listed, Span};
+pub use open::{Variables, environment};
 pub use patience::Patience;
 use refusal::{Asked, Refusal};
 
@@ -55,8 +56,8 @@ pub(super) struct S3 {
 
 impl S3 {
     /// Opens an `s3://` url. Nothing is sent yet.
-    pub fn open(url: &Url, options: &S3Options) -> Result<Self> {
-        let (client, store) = open::open(url, options)?;
+    pub fn open(url: &Url, options: &S3Options, env: &Variables) -> Result<Self> {
+        let (client, store) = open::open(url, options, env)?;
         let prefix = percent_encoding::percent_decode_str(url.path().trim_start_matches('/')).decode_utf8();
         let prefix =
             prefix.map_err(|error| Error::config(format!("source.url `{url}`")).caused_by(error))?.into_owned();

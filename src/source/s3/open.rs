@@ -1,8 +1,9 @@
 //! From the config and the environment to a client: endpoint, region, credentials.
 //!
-//! The config goes before the environment (`AWS_...`), which `object_store` reads: keys in it, web identity, container,
-//! and at last the machine's own role.
+//! The config goes before the environment (`AWS_...`), which `object_store` understands: keys in it, web identity,
+//! container, and at last the machine's own role.
 
+use std::ffi::OsString;
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
@@ -18,9 +19,19 @@ use crate::error::{Error, Result};
 
 const REGION_DEFAULT: &str = "us-east-1";
 
-pub(super) fn open(url: &Url, options: &S3Options) -> Result<(Client, AmazonS3)> {
+/// Variables of the environment, names and values.
+pub type Variables = Vec<(String, String)>;
+
+/// Those of this process that concern a bucket.
+pub fn environment() -> Variables {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("AWS_")).collect()
+}
+
+pub(super) fn open(url: &Url, options: &S3Options, env: &Variables) -> Result<(Client, AmazonS3)> {
     let bucket = url.host_str().ok_or_else(|| Error::config(format!("source.url `{url}` names no bucket")))?;
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let (mut builder, http_options) = read(env);
+    builder = builder.with_bucket_name(bucket);
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
@@ -41,14 +52,14 @@ pub(super) fn open(url: &Url, options: &S3Options) -> Result<(Client, AmazonS3)>
     let unsigned = is_on(AmazonS3ConfigKey::SkipSignature);
     let credentials_assumed = !unsigned && !names_credentials(&builder);
     if credentials_assumed {
-        refuse_profile()?;
+        refuse_profile(env)?;
     }
     let region = set(AmazonS3ConfigKey::Region).unwrap_or_else(|| REGION_DEFAULT.to_owned());
     let endpoint = bucket_endpoint(endpoint, bucket, &region, is_on(AmazonS3ConfigKey::VirtualHostedStyleRequest));
     let sign_payload = !is_on(AmazonS3ConfigKey::UnsignedPayload);
     let request_payer = is_on(AmazonS3ConfigKey::RequestPayer);
 
-    let http_options = client_options().with_allow_http(allow_http).with_timeout_disabled();
+    let http_options = http_options.with_allow_http(allow_http).with_timeout_disabled();
     // Retries are ours; those below would multiply them.
     let retry = RetryConfig { max_retries: 0, ..Default::default() };
     let cannot =
@@ -80,15 +91,18 @@ fn bucket_endpoint(endpoint: Option<String>, bucket: &str, region: &str, virtual
     }
 }
 
-/// Proxies, connection limits and the like, which the builder reads from the environment too and does not show.
-fn client_options() -> ClientOptions {
-    std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).fold(
-        ClientOptions::new(),
-        |options, (name, value)| match AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
-            Ok(AmazonS3ConfigKey::Client(key)) => options.with_config(key, value),
-            _ => options,
-        },
-    )
+/// As [`AmazonS3Builder::from_env`] reads it, with the options of the http client (proxies and the like), which the
+/// builder does not show.
+fn read(env: &Variables) -> (AmazonS3Builder, ClientOptions) {
+    let (mut builder, mut http) = (AmazonS3Builder::new(), ClientOptions::new());
+    for (name, value) in env.iter().filter(|(name, _)| name.starts_with("AWS_")) {
+        let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) else { continue };
+        if let AmazonS3ConfigKey::Client(key) = key {
+            http = http.with_config(key, value);
+        }
+        builder = builder.with_config(key, value);
+    }
+    (builder, http)
 }
 
 /// Whether the environment names credentials, or who gives them. Else only the machine's role is left.
@@ -104,8 +118,8 @@ fn names_credentials(builder: &AmazonS3Builder) -> bool {
 
 /// A profile that somebody named must not silently become the machine's role; nor must the machine be asked where it
 /// may not be.
-fn refuse_profile() -> Result<()> {
-    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn refuse_profile(env: &Variables) -> Result<()> {
+    let var = |name: &str| env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value);
     if var("AWS_PROFILE").is_some() {
         return Err(Error::config("AWS_PROFILE names a profile, and profiles can't be read here").hint(EXPORT_HINT));
     }

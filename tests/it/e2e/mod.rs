@@ -12,7 +12,7 @@ mod kills;
 mod long_files;
 mod lost_metadata;
 mod output;
-mod project;
+pub mod project;
 mod quarantine;
 mod real_files;
 mod rejects;
