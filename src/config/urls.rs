@@ -93,9 +93,10 @@ fn s3_url(rest: &str) -> Result<Url, String> {
     if prefix.contains(['?', '#']) {
         return Err("options (`?`, `#`) are not known here; in a prefix, write %3F and %23".to_owned());
     }
+    let given = !prefix.is_empty();
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let decoded = percent_encoding::percent_decode_str(prefix).decode_utf8().map_err(|error| error.to_string())?;
-    let odd = !prefix.is_empty() && decoded.split('/').any(|folder| matches!(folder, "" | "." | ".."));
+    let odd = given && decoded.split('/').any(|folder| matches!(folder, "" | "." | ".."));
     if odd || decoded.chars().any(char::is_control) || decoded.trim() != decoded {
         return Err("a prefix holds no `//`, `.`, `..` or control characters, and no space at its ends".to_owned());
     }

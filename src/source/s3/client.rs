@@ -82,6 +82,12 @@ impl Client {
             let found = found.map_err(|_| "they were waited for in vain".to_owned());
             let credential = found.and_then(|found| found.map_err(|error| error.to_string()));
             let credential = credential.map_err(|error| Refusal::Credentials(self.no_credentials(error)))?;
+            let texts = [Some(&credential.key_id), credential.token.as_ref()];
+            if texts.into_iter().flatten().any(|text| HeaderValue::from_str(text).is_err()) {
+                let error =
+                    Error::config("the AWS credentials hold a line end or another character that no header takes");
+                return Err(Refusal::Credentials(error.hint("set AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN without it")));
+            }
             self.had_credentials.store(true, Ordering::Relaxed);
             AwsAuthorizer::new(&credential, "s3", &self.region)
                 .with_sign_payload(self.sign_payload)

@@ -41,6 +41,7 @@ pub(super) fn open(url: &Url, options: &S3Options, env: &Variables) -> Result<(C
     let set = |key| builder.get_config_value(&key).filter(|value| !value.is_empty());
     let is_on = |key| set(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let endpoint = set(AmazonS3ConfigKey::S3Endpoint).or_else(|| set(AmazonS3ConfigKey::Endpoint));
+    endpoint.as_deref().map_or(Ok(()), check_endpoint)?;
     let from_env = is_on(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     let allow_http = options.allow_http.unwrap_or(from_env);
     if endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http:")) && !allow_http {
@@ -79,6 +80,17 @@ pub(super) fn open(url: &Url, options: &S3Options, env: &Variables) -> Result<(C
         request_payer,
     };
     Ok((client, store))
+}
+
+/// From the environment it may be any text; signing needs a url.
+fn check_endpoint(endpoint: &str) -> Result<()> {
+    match Url::parse(endpoint) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.host().is_some() => Ok(()),
+        _ => Err(Error::config("the endpoint of the bucket is not a url").hint(
+            "write https://host:port into source.endpoint, or into AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, which the \
+             environment has",
+        )),
+    }
 }
 
 /// As [`AmazonS3Builder::build`] has it.

@@ -57,7 +57,8 @@ impl Refusal {
                 None => Self::Other(said(status, &error)),
             },
             (401 | 403, _) => Self::Denied(error),
-            (412, _) => Self::Changed,
+            // A range behind the end: the file has become shorter.
+            (412 | 416, _) => Self::Changed,
             (404, _) => Self::Gone,
             _ => Self::Other(said(status, &error)),
         }

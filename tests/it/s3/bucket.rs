@@ -30,6 +30,7 @@ struct Stored {
 struct Inner {
     objects: Mutex<BTreeMap<String, Stored>>,
     ignores_start_after: AtomicBool,
+    ignores_ranges: AtomicBool,
     forbids_listing: AtomicBool,
 }
 
@@ -56,6 +57,11 @@ impl MemoryBucket {
     /// As some servers do.
     pub fn ignore_start_after(&self) {
         self.0.ignores_start_after.store(true, Ordering::Relaxed);
+    }
+
+    /// As some proxies do: the whole object comes.
+    pub fn ignore_ranges(&self) {
+        self.0.ignores_ranges.store(true, Ordering::Relaxed);
     }
 
     /// As without `s3:ListBucket`.
@@ -95,11 +101,12 @@ impl S3 for MemoryBucket {
             return Err(s3_error!(PreconditionFailed));
         }
         let size = stored.bytes.len() as u64;
-        let range = match &input.range {
+        let asked = input.range.filter(|_| !self.0.ignores_ranges.load(Ordering::Relaxed));
+        let range = match &asked {
             Some(range) => range.check(size).map_err(|_| s3_error!(InvalidRange))?,
             None => 0..size,
         };
-        let content_range = input.range.map(|_| format!("bytes {}-{}/{size}", range.start, range.end - 1));
+        let content_range = asked.map(|_| format!("bytes {}-{}/{size}", range.start, range.end - 1));
         let bytes = stored.bytes.slice(range.start as usize..range.end as usize);
         let length = bytes.len();
         let starts = (0..length).step_by(CHUNK);

@@ -75,6 +75,13 @@ fn what_is_refused_says_what_to_do() {
     server.inject(Kind::Get, 0, 1, Effect::Status(403, "AccessDenied"));
     setup(&server.source(""), &server.variables()).exits(2).says(&["s3:GetObject", "kms:Decrypt"]);
     assert_eq!(server.faults_left(), 0);
+    let mut no_url = server.variables();
+    no_url.extend(variables(&[("AWS_ENDPOINT_URL", "localhost:9000")]));
+    setup("{url: \"s3://hourly-files\"}", &no_url).exits(2).says(&["not a url", "AWS_ENDPOINT_URL"]);
+    let mut cut_off = server.variables();
+    cut_off.extend(variables(&[("AWS_SESSION_TOKEN", "sec\nret")]));
+    let ran = setup(&server.source(""), &cut_off).exits(2).says(&["line end"]);
+    assert!(!ran.stderr.contains("ret\n"), "{ran}");
     let down = server.source("").replace(&server.endpoint(), "http://127.0.0.1:1");
     setup(&down, &server.variables()).exits(4).says(&["can't be reached", "source.endpoint"]);
 }

@@ -78,6 +78,16 @@ fn failures_in_a_row_are_bounded_and_a_byte_begins_the_count_anew() {
 }
 
 #[test]
+fn a_server_without_ranges_is_read_from_the_start_and_gives_each_byte_once() {
+    let bench = Bench::new();
+    bench.server.bucket.ignore_ranges();
+    bench.server.inject(Kind::Get, 0, 1, Effect::Cut(50_000));
+    bench.server.inject(Kind::Get, 0, 1, Effect::Cut(20_000));
+    assert_eq!(bench.records(), Ok(6000));
+    assert_eq!(bench.server.count(Kind::Get), 3);
+}
+
+#[test]
 fn whether_the_source_is_there_takes_one_small_request() {
     let bench = Bench::new();
     block_on(reachable(&bench.source)).unwrap();
