@@ -5,10 +5,11 @@
 //! them are bounded.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED, RANGE};
 use object_store::client::{HttpError, HttpResponse};
 
 use super::client::{root_of, silence};
@@ -96,9 +97,14 @@ impl Reading {
         }
     }
 
+    /// Servers that list no ETags have versions made of size and time.
+    fn is_etag(&self) -> bool {
+        self.file.version.ends_with('"')
+    }
+
     fn request(&self) -> Request {
         let mut headers = Vec::new();
-        // A version that is no ETag can't be asked for; it is compared with what comes.
+        // Any other version, and a weak ETag, can't be asked for; it is compared with what comes.
         if self.file.version.starts_with('"') {
             headers.push((IF_MATCH, self.file.version.clone()));
         }
@@ -121,12 +127,14 @@ impl Reading {
         } else {
             (0, length)
         };
-        if let Some(etag) = text(ETAG).filter(|_| self.file.version.contains('"')) {
-            // Only the ETag is compared, so that size and time do not matter.
-            let found = version(Some(etag), self.file.size, chrono::DateTime::UNIX_EPOCH);
-            if found != self.file.version {
-                return Err(changed(&self.file.version, &found));
-            }
+        let modified = text(LAST_MODIFIED).and_then(|time| DateTime::parse_from_rfc2822(time).ok());
+        let found = match text(ETAG).filter(|_| self.is_etag()) {
+            Some(etag) => Some(version(Some(etag), self.file.size, DateTime::UNIX_EPOCH)),
+            None if self.is_etag() => None,
+            None => modified.map(|time| version(None, size.unwrap_or(self.file.size), time.with_timezone(&Utc))),
+        };
+        if let Some(found) = found.filter(|found| *found != self.file.version) {
+            return Err(changed(&self.file.version, &found));
         }
         if let Some(size) = size.filter(|size| *size != self.file.size) {
             return Err(changed(&self.file.version, &format!("of {size} bytes, not {}", self.file.size)));

@@ -82,6 +82,10 @@ fn a_scan_asks_for_the_pages_of_its_window_only() {
     assert!(lists[0].query.contains("start-after=in%2F2026%2F01%2F"), "{}", lists[0].query);
 
     server.forget_seen();
+    project.run(&["scan", "--full"]).ok().in_silence();
+    assert_eq!(server.count(Kind::List), 6);
+
+    server.forget_seen();
     let backfill = ["scan", "--from", "2026-01-02T00", "--to", "2026-01-02T20"];
     project.run(&backfill).ok();
     assert!(server.count(Kind::List) <= 2, "{} requests", server.count(Kind::List));
