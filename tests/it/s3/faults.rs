@@ -58,6 +58,22 @@ fn what_does_not_pass_puts_the_job_off() {
     project.scan().exits(4).says(&["can't be reached"]);
 }
 
+#[test]
+fn a_listing_that_breaks_off_keeps_what_it_found_and_the_next_scan_goes_on() {
+    let server = S3Server::start();
+    for number in 0..1500_u64 {
+        server.bucket.put(&format!("{}/{number:04}.csv", hour(0)), events(number..number + 1), number);
+    }
+    let project = project(&server, "", "");
+    // As many as a request bears, on the second page.
+    server.inject(Kind::List, 1, 6, Effect::Status(503, "SlowDown"));
+    project.scan().exits(4).says(&["broke off", "SlowDown"]);
+    assert_eq!(project.row(Db::Metadata, "SELECT count(*) FROM scanner_files WHERE state = 'IN_JOB'"), "1000");
+    assert_eq!(server.faults_left(), 0);
+    project.scan().ok().says(&["500 new files"]);
+    assert_eq!(project.row(Db::Metadata, "SELECT count(*) FROM scanner_files WHERE state = 'IN_JOB'"), "1500");
+}
+
 fn assert_not_loaded(project: &Project) {
     project.etl().exits(3).says(&["changed since the scan"]);
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM events"), "0");
@@ -67,10 +83,11 @@ fn assert_not_loaded(project: &Project) {
 fn a_file_overwritten_before_its_load_is_not_loaded() {
     let server = S3Server::start();
     let key = format!("{}/x.csv", hour(0));
-    server.bucket.put(&key, events(0..10), 0);
+    server.bucket.put(&key, events(10..20), 0);
     let project = project(&server, "", "");
     project.scan().ok();
-    server.bucket.put(&key, events(10..20), 1);
+    // Of the same size.
+    server.bucket.put(&key, events(20..30), 1);
     assert_not_loaded(&project);
 }
 
@@ -81,7 +98,8 @@ fn a_file_overwritten_while_it_is_read_is_never_half_old_half_new() {
     let project = project(&server, "", "");
     project.scan().ok();
     server.inject(Kind::Get, 0, 1, Effect::Cut(40_000));
-    server.inject(Kind::Get, 0, 1, Effect::Replace(b"id,amount,note\n1,1,new\n"));
+    let other = events(IDS).replace(",n", ",m");
+    server.inject(Kind::Get, 0, 1, Effect::Replace(other.into()));
     assert_not_loaded(&project);
     assert_eq!(server.faults_left(), 0);
 }

@@ -57,7 +57,7 @@ pub enum Effect {
     /// So many bytes of the body come, and then nothing, for good.
     Stall(usize),
     /// The object is replaced by these bytes; then the answer is as it should be.
-    Replace(&'static [u8]),
+    Replace(Bytes),
 }
 
 #[derive(Debug)]
