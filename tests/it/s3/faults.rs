@@ -92,6 +92,23 @@ fn a_file_overwritten_before_its_load_is_not_loaded() {
 }
 
 #[test]
+fn a_file_in_quarantine_is_loaded_in_its_new_version_when_a_person_says_so() {
+    let server = S3Server::start();
+    let key = format!("{}/x.csv", hour(0));
+    server.bucket.put(&key, events(10..20), 0);
+    let project = project(&server, "", "");
+    project.scan().ok();
+    server.bucket.put(&key, events(20..30), 1);
+    project.scan().ok().says(&["1 file QUARANTINED", &key]);
+    project.etl().exits(3);
+    project.run(&["retry", &project.job(1)]).ok();
+    project.etl().ok();
+    assert_eq!(project.row(Db::Reporting, SUMS), "10|10|2450");
+    project.scan().ok().in_silence();
+    assert!(server.count(Kind::Head) > 0);
+}
+
+#[test]
 fn a_file_overwritten_while_it_is_read_is_never_half_old_half_new() {
     let server = S3Server::start();
     server.bucket.put(&format!("{}/x.csv", hour(0)), events(IDS), 0);
