@@ -15,7 +15,8 @@ pub enum ErrorKind {
     Config,
     /// A file or a record is not what the feed says. Exit code 3. Trying again does not help.
     Data,
-    /// A file is not the version that was registered any more. Exit code 3. A person decides what becomes of it.
+    /// A file is not the one that was registered: its version has changed since. Exit code 3. Trying again does not
+    /// help; a person decides.
     Changed,
     /// A database or the source can't be reached or is busy. Exit code 4. Trying again may help.
     Unavailable,

@@ -21,7 +21,7 @@ impl Context {
     }
 
     pub fn source(&self) -> Result<Source> {
-        Source::open(&self.config.source.url)
+        Source::from_config(&self.config.source)
     }
 
     /// The metadata database as it is, set up or not.

@@ -11,8 +11,9 @@ use clap::Parser;
 use super::{Cli, Command};
 use crate::error::{Error, Result};
 use crate::job::{
-    Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft, JobFilter, JobId,
-    JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, Watermark,
+    Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft,
+    JobFilter, JobId, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection,
+    Watermark,
 };
 use crate::warehouse::{
     Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
@@ -173,6 +174,24 @@ impl JobStore for FakeStore {
     async fn release(&self, _: &[Replacement]) -> Result<u64> {
         unasked()
     }
+    async fn obstacles(&self) -> Result<Vec<String>> {
+        unasked()
+    }
+    async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
+        unasked()
+    }
+    async fn overview(&self) -> Result<Vec<FeedOverview>> {
+        unasked()
+    }
+    async fn loaded_files(&self, _: &Selection, _: i64, _: usize) -> Result<Vec<FileRecord>> {
+        unasked()
+    }
+    async fn revoke(&self, _: &[i64]) -> Result<u64> {
+        unasked()
+    }
+    async fn prune_jobs(&self, _: DateTime<Utc>, _: usize) -> Result<u64> {
+        unasked()
+    }
 }
 
 pub struct FakeWarehouse;
@@ -232,6 +251,15 @@ impl Warehouse for FakeWarehouse {
         unasked()
     }
     async fn walk_back(&self, _: &Fence, _: &TableSpec, _: WalkEnd) -> Result<bool> {
+        unasked()
+    }
+    async fn readmit(&self, _: &str, _: &[String]) -> Result<u64> {
+        unasked()
+    }
+    async fn obstacles(&self, _: &[TableSpec]) -> Result<Vec<String>> {
+        unasked()
+    }
+    async fn prune_rejects(&self, _: DateTime<Utc>, _: usize) -> Result<u64> {
         unasked()
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::mysql::{MysqlUrl, mysql_database};
-use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner};
+use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner, RawSource};
 use super::schema_file::read_schema;
 use super::suggest::shown;
 use super::units::{parse_duration, parse_size, parse_time};
-use super::urls::{mask, source_url, sqlite_path, substitute};
-use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig, SourceConfig};
+use super::urls::{endpoint_url, mask, source_url, sqlite_path, substitute};
+use super::{Config, Database, EtlConfig, RetentionConfig, S3Options, ScannerConfig, SourceConfig};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Layout, Schema, is_identifier};
 use crate::job::JobLimits;
@@ -43,7 +43,7 @@ pub(super) fn load(path: &Path, env: Env<'_>) -> Result<Config> {
     let folder = folder_of(path)?;
     let check = Check { document: &document, path, folder: &folder, env };
 
-    let url = check.url("source.url", &raw.source.url, source_url)?;
+    let source = check.source(&raw.source)?;
     let metadata_database = check.database("metadata_database", &raw.metadata_database)?;
     let reporting_database = check.database("reporting_database", &raw.reporting_database)?;
     let scanner = check.scanner(&raw.scanner)?;
@@ -51,7 +51,6 @@ pub(super) fn load(path: &Path, env: Env<'_>) -> Result<Config> {
     let retention = check.retention(&raw.retention)?;
     let (feeds, schema_files) = check.feeds(&raw.feeds)?;
     let path = path.to_owned();
-    let source = SourceConfig { url };
     Ok(Config { path, source, metadata_database, reporting_database, feeds, scanner, etl, retention, schema_files })
 }
 
@@ -90,6 +89,34 @@ impl Check<'_> {
             let read = substitute(text, self.env).and_then(|filled| read(&filled, self.folder));
             read.map_err(|problem| format!("`{}`: {problem}", shown(&mask(text))))
         })
+    }
+
+    fn source(&self, raw: &RawSource) -> Result<SourceConfig> {
+        let url = self.url("source.url", &raw.url, source_url)?;
+        let given = [
+            ("endpoint", raw.endpoint.is_some()),
+            ("region", raw.region.is_some()),
+            ("allow_http", raw.allow_http.is_some()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(_, given)| *given && url.scheme() != "s3") {
+            let problem = "belongs to s3:// urls; leave this key out";
+            return Err(self.document.fail(&format!("source.{key}"), problem));
+        }
+        let endpoint = match &raw.endpoint {
+            Some(_) => Some(self.url("source.endpoint", &raw.endpoint, endpoint_url)?),
+            None => None,
+        };
+        let allow_http = raw.allow_http.or_else(|| Some((self.env)("AWS_ALLOW_HTTP")?.eq_ignore_ascii_case("true")));
+        if endpoint.as_ref().is_some_and(|url| url.starts_with("http:")) && allow_http != Some(true) {
+            let problem = "plain http, which anyone on the way can read and change; write https://, or, where that is \
+                           meant, `allow_http: true` beside it";
+            return Err(self.document.fail("source.endpoint", problem));
+        }
+        let region = match &raw.region {
+            Some(_) => Some(self.value("source.region", &raw.region, region)?),
+            None => None,
+        };
+        Ok(SourceConfig { url, s3: S3Options { endpoint, region, allow_http: raw.allow_http } })
     }
 
     fn database(&self, key: &str, raw: &RawDatabase) -> Result<Database> {
@@ -317,6 +344,14 @@ fn prefix(text: &str) -> Result<String, String> {
         return Err(format!("`{}` is not a prefix; {allowed}", shown(text)));
     }
     Ok(prefix)
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err(format!("`{}` is not a region; such as eu-west-1", shown(text)));
+    }
+    Ok(text.to_owned())
 }
 
 fn pattern(text: &str) -> Result<glob::Pattern, String> {

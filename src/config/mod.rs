@@ -52,8 +52,18 @@ pub struct Config {
 
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
-    /// `file://`, absolute, ending in `/`.
+    /// `file://`, absolute, or `s3://bucket/prefix`; ending in `/`.
     pub url: url::Url,
+    pub s3: S3Options,
+}
+
+/// How a bucket is reached, where the config says; what it leaves out is the environment's to say (`AWS_...`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct S3Options {
+    /// `https://...` or `http://...`, without a last `/`.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub allow_http: Option<bool>,
 }
 
 /// Which database, and where. Printed as its url, without secrets.

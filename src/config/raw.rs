@@ -33,9 +33,20 @@ pub(super) struct RawConfig {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSource {
-    /// `file:///folder`, or `file://./folder` relative to this file. `${ENV}` is filled in.
+    /// `s3://bucket/prefix`, `file:///folder`, or `file://./folder` relative to this file. `${ENV}` is filled in.
     #[schemars(with = "String")]
     pub url: Option<String>,
+    /// Of an S3 server that is not Amazon's, such as `https://minio.example.org:9000`. Default: `AWS_ENDPOINT_URL_S3`,
+    /// `AWS_ENDPOINT_URL`, or Amazon's. `${ENV}` is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Of the bucket. Default: `AWS_REGION`, `AWS_DEFAULT_REGION`, or us-east-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether the endpoint may be plain http, which anyone on the way can read and change. Default: `AWS_ALLOW_HTTP`,
+    /// or false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_http: Option<bool>,
 }
 
 /// A database of loadline.
@@ -157,7 +168,8 @@ pub(super) struct RawScanner {
     /// How often everything is listed, however old. `file://` always is.
     #[schemars(with = "String")]
     pub full_every: Option<String>,
-    /// Files younger than this are left for the next scan, as they may still be written; null: 10s on `file://`.
+    /// Files younger than this are left for the next scan, as they may still be written; null: 10s on `file://`, 0s on
+    /// `s3://`.
     pub settle: Option<String>,
     /// A job holds at most this many bytes; one larger file is a job of its own.
     #[schemars(with = "String")]

@@ -7,13 +7,13 @@ use std::path::Path;
 use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner, RawSource, RawTls};
 use super::units::{show_duration, show_size, show_time};
 use super::urls::mask;
-use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig, Tls};
+use super::{Config, Database, EtlConfig, RetentionConfig, S3Options, ScannerConfig, SourceConfig, Tls};
 use crate::feed::Feed;
 
 pub(super) fn effective_yaml(config: &Config) -> String {
     let schemas = config.schema_files.iter().map(std::path::PathBuf::as_path);
     let raw = RawConfig {
-        source: RawSource { url: Some(mask(config.source.url.as_str())) },
+        source: source(&config.source),
         metadata_database: database(&config.metadata_database),
         reporting_database: database(&config.reporting_database),
         feeds: config.feeds.iter().zip(schemas).map(|(known, schema)| feed(known, schema)).collect(),
@@ -23,6 +23,11 @@ pub(super) fn effective_yaml(config: &Config) -> String {
     };
     // Maps of texts and numbers: there is nothing in it that YAML can't hold.
     serde_yaml::to_string(&raw).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+fn source(source: &SourceConfig) -> RawSource {
+    let S3Options { endpoint, region, allow_http } = source.s3.clone();
+    RawSource { url: Some(mask(source.url.as_str())), endpoint, region, allow_http }
 }
 
 fn database(database: &Database) -> RawDatabase {

@@ -168,6 +168,22 @@ fn a_mysql_database_reads_back_as_itself() {
 }
 
 #[test]
+fn a_bucket_and_how_it_is_reached_read_back_as_themselves() {
+    let source = "s3://bucket/a b,%25\", endpoint: \"http://${HOST}:9000/\", region: eu-west-1, allow_http: true";
+    let folder = tempfile::tempdir().unwrap();
+    load_in(folder.path(), &format!("{HEAD}{FEED}").replace("file:incoming\"", source), SCHEMA).unwrap_err();
+    let env = |name: &str| (name == "HOST").then(|| "minio".to_owned());
+    let first = check::load(&folder.path().join("config.yaml"), &env).unwrap();
+    assert_eq!(first.source.url.as_str(), "s3://bucket/a%20b%2C%25/");
+    assert_eq!(first.source.s3.endpoint.as_deref(), Some("http://minio:9000"));
+    let path = folder.path().join("effective.yaml");
+    fs::write(&path, first.effective_yaml()).unwrap();
+    let second = check::load(&path, &no_env).unwrap();
+    assert_eq!(format!("{:?}", first.source), format!("{:?}", second.source));
+    assert_eq!(first.scanner.settle, None);
+}
+
+#[test]
 fn environment_variables_reach_urls() {
     let folder = tempfile::tempdir().unwrap();
     load_in(folder.path(), &format!("{HEAD}{FEED}").replace("file:incoming", "file://${DIR}/in"), SCHEMA).unwrap_err();
@@ -253,12 +269,30 @@ fn wrong_heads_are_refused_in_plain_words() {
     let mut said = Vec::new();
     let whole = format!("{HEAD}{FEED}");
     for (from, to, parts) in [
+        ("file:incoming", "ftp://host/in", &["a source's url begins with s3:// or file://"][..]),
         (
             "file:incoming",
-            "s3://bucket/in",
-            &["config.yaml:1:15: `source.url`: `s3://bucket/in`: this version reads file:// only"][..],
+            "s3://key:secret@bucket/in",
+            &["config.yaml:1:15: `source.url`: `s3://key:***@bucket/in`: a bucket's name"],
         ),
-        ("file:incoming", "ftp://host/in", &["a source's url begins with file://"]),
+        (
+            "file:incoming\"",
+            "file:incoming\", region: eu-west-1",
+            &["config.yaml:1:40: `source.region`: belongs to s3:// urls; leave this key out"],
+        ),
+        (
+            "file:incoming\"",
+            "s3://bucket\", endpoint: \"http://host:9000\"",
+            &["config.yaml:1:40: `source.endpoint`: plain http", "allow_http: true"],
+        ),
+        (
+            "file:incoming\"",
+            "s3://bucket\", endpoint: \"https://key:secret@host\"",
+            &["`source.endpoint`: `https://key:***@host`: credentials don't belong into an endpoint"],
+        ),
+        ("file:incoming\"", "s3://bucket\", endpoint: \"host:9000\"", &["`source.endpoint`", "https://host:port"]),
+        ("file:incoming\"", "s3://bucket\", region: \"\"", &["`source.region`", "such as eu-west-1"]),
+        ("file:incoming\"", "s3://bucket\", allow_http: maybe", &["`source.allow_http` must be", "found a text"]),
         ("file:incoming", "file://${NOPE}/in", &["config.yaml:1:15: `source.url`", "`NOPE` is not set"]),
         (
             "sqlite://metadata.db",

@@ -55,14 +55,14 @@ pub fn mask(url: &str) -> String {
     format!("{masked}{path}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// The source's url, absolute and with a trailing `/`. The folder need not exist.
+/// The source's url, absolute and with a trailing `/`. The folder or bucket need not exist.
 pub(super) fn source_url(url: &str, folder: &Path) -> Result<Url, String> {
-    const FORMS: &str = "write file:///folder, or file://./folder beside this file";
+    const FORMS: &str = "write s3://bucket/prefix, file:///folder, or file://./folder beside this file";
     let (scheme, rest) = split_scheme(url).ok_or_else(|| format!("this is not a url; {FORMS}"))?;
     match scheme.as_str() {
         "file" => {}
-        "s3" => return Err(format!("this version reads file:// only; {FORMS}")),
-        _ => return Err(format!("a source's url begins with file://; {FORMS}")),
+        "s3" => return s3_url(rest),
+        _ => return Err(format!("a source's url begins with s3:// or file://; {FORMS}")),
     }
     let after_slashes = rest.strip_prefix("//").unwrap_or(rest);
     let after_slashes = after_slashes.strip_prefix("localhost").filter(|r| r.starts_with('/')).unwrap_or(after_slashes);
@@ -74,6 +74,56 @@ pub(super) fn source_url(url: &str, folder: &Path) -> Result<Url, String> {
     }
     let path = absolute_path(after_slashes, folder)?;
     Url::from_directory_path(path).map_err(|()| format!("the folder is not absolute; {FORMS}"))
+}
+
+/// `rest` is what follows `s3:`. In the prefix, `%20` and the like stand for characters.
+fn s3_url(rest: &str) -> Result<Url, String> {
+    const FORM: &str = "write s3://bucket/prefix";
+    let rest = rest.strip_prefix("//").ok_or_else(|| format!("this names no bucket; {FORM}"))?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        return Err(format!("this names no bucket; {FORM}"));
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    if !bucket.chars().all(plain) {
+        return Err(format!(
+            "a bucket's name holds lower-case letters, digits, `-` and `.`; keys and endpoints don't belong here; {FORM}"
+        ));
+    }
+    if prefix.contains(['?', '#']) {
+        return Err("options (`?`, `#`) are not known here; in a prefix, write %3F and %23".to_owned());
+    }
+    let given = !prefix.is_empty();
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let decoded = percent_encoding::percent_decode_str(prefix).decode_utf8().map_err(|error| error.to_string())?;
+    let odd = given && decoded.split('/').any(|folder| matches!(folder, "" | "." | ".."));
+    if odd || decoded.chars().any(char::is_control) || decoded.trim() != decoded {
+        return Err("a prefix holds no `//`, `.`, `..` or control characters, and no space at its ends".to_owned());
+    }
+    let url = if decoded.is_empty() {
+        format!("s3://{bucket}/")
+    } else {
+        crate::job::file_uri(&format!("s3://{bucket}"), &format!("{decoded}/"))
+    };
+    Url::parse(&url).map_err(|error| format!("this is not a url: {error}; {FORM}"))
+}
+
+/// Scheme, host and port of a server, without a last `/`.
+pub(super) fn endpoint_url(url: &str, _folder: &Path) -> Result<String, String> {
+    const FORM: &str = "write https://host:port";
+    let parsed = Url::parse(url).map_err(|error| format!("this is not a url: {error}; {FORM}"))?;
+    if !["http", "https"].contains(&parsed.scheme()) || parsed.host().is_none() {
+        return Err(format!("an endpoint begins with https:// or http://; {FORM}"));
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("credentials don't belong into an endpoint; put them into the environment (AWS_ACCESS_KEY_ID, \
+                    AWS_SECRET_ACCESS_KEY)"
+            .to_owned());
+    }
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(format!("options (`?`, `#`) are not known here; {FORM}"));
+    }
+    Ok(parsed.as_str().trim_end_matches('/').to_owned())
 }
 
 /// The file of a database, absolute. It need not exist.
@@ -166,12 +216,23 @@ mod tests {
             ("file://../in", "file:///home/in/"),
             ("file:.", "file:///home/x%20y/"),
             ("file:///data/ü 1%232", "file:///data/%C3%BC%201%232/"),
+            ("s3://bucket", "s3://bucket/"),
+            ("s3://bucket/", "s3://bucket/"),
+            ("S3://my.bucket/in/eu/", "s3://my.bucket/in/eu/"),
+            ("s3://bucket/ü 1%232,{a}%25", "s3://bucket/%C3%BC%201%232%2C%7Ba%7D%25/"),
         ] {
             assert_eq!(source_url(url, folder).unwrap().as_str(), absolute, "{url}");
         }
         for (url, reason) in [
-            ("s3://bucket/in", "this version reads file:// only"),
-            ("https://host/in", "begins with file://"),
+            ("https://host/in", "begins with s3:// or file://"),
+            ("s3:bucket/in", "no bucket"),
+            ("s3:///in", "no bucket"),
+            ("s3://key:secret@bucket/in", "don't belong here"),
+            ("s3://bucket/a//b", "no `//`"),
+            ("s3://bucket//", "no `//`"),
+            ("s3://bucket/a/../b", "`..`"),
+            ("s3://bucket/a/%2e%2e/b", "`..`"),
+            ("s3://bucket/in?x=1", "%3F"),
             ("incoming", "not a url"),
             ("file://server/share", "not by a host"),
             ("file:///in?x=1", "%3F"),

@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::Source;
+use super::s3::{Listed, Span};
 use super::store::folder_path;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -39,7 +40,7 @@ pub enum Ignored {
     OutsideWindow,
     /// Too young to be sure that it is whole; the next scan takes it.
     Unsettled,
-    /// A name that is no text (not UTF-8), so that no URI can stand for it.
+    /// A key that no URI can stand for: a name that is not UTF-8, or with an empty, `.` or `..` folder in it.
     Unaddressable,
 }
 
@@ -54,7 +55,7 @@ impl Ignored {
             Self::Empty => "without a byte",
             Self::OutsideWindow => "outside the window",
             Self::Unsettled => "not settled yet",
-            Self::Unaddressable => "names that are not UTF-8",
+            Self::Unaddressable => "keys that can't be addressed",
         }
     }
 }
@@ -81,23 +82,28 @@ pub struct Listing {
 
 impl Listing {
     /// The keys of the feed's prefix, in pages. Where the store lists in key order, from the window's first folder.
-    /// `None` stands for a key that can't be addressed.
+    /// `None` stands for a key that can't be addressed; the first of them are named in the log.
     pub fn pages<'a>(&self, source: &'a Source, feed: &Feed, page: usize) -> BoxStream<'a, Result<Vec<Option<Entry>>>> {
-        let metas = match self.metas(source, feed) {
-            Ok(metas) => metas,
-            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        let pages = match source.s3() {
+            Some(s3) => s3.list(self.span(feed)),
+            None => match self.metas(source, feed) {
+                Ok(metas) => store_pages(source, metas, page),
+                Err(error) => return stream::once(async { Err(error) }).boxed(),
+            },
         };
-        let entries = metas.map(move |listed| match listed {
-            Ok(meta) => Ok(Some(entry(source, meta))),
-            Err(object_store::Error::InvalidPath { .. }) => Ok(None),
-            Err(error) => Err(listing_error(error)),
-        });
-        // What was listed before an error is a page as well.
-        let pages = entries.try_chunks(page).flat_map(|listed| match listed {
-            Ok(page) => futures::stream::iter(vec![Ok(page)]),
-            Err(TryChunksError(page, error)) => futures::stream::iter(vec![Ok(page), Err(error)]),
-        });
+        let mut named = 0;
+        let pages =
+            pages.map(move |page| Ok(page?.into_iter().map(|listed| addressable(listed, &mut named)).collect()));
         pages.boxed()
+    }
+
+    /// The part of the bucket that can hold files of the window.
+    fn span(&self, feed: &Feed) -> Span {
+        let folder = |at| format!("{}{}", feed.prefix, feed.layout.folder(at));
+        // The folder itself, without its last `/`, sorts before every key inside it.
+        let after = self.start_at.map(|at| folder(at).trim_end_matches('/').to_owned());
+        let to = self.to.filter(|_| feed.layout.key_order_is_time_order());
+        Span { prefix: feed.prefix.clone(), after, before: to.map(|to| folder(end_of_window(feed, to))) }
     }
 
     fn metas(&self, source: &Source, feed: &Feed) -> Result<BoxStream<'static, object_store::Result<ObjectMeta>>> {
@@ -128,7 +134,10 @@ impl Listing {
         if inner.split('/').any(|part| part.starts_with('.')) {
             return Err(Ignored::Dotfile);
         }
-        if inner.ends_with('/') || inner.rsplit('/').next().is_some_and(|name| name.starts_with('_')) {
+        if inner.is_empty()
+            || inner.ends_with('/')
+            || inner.rsplit('/').next().is_some_and(|name| name.starts_with('_'))
+        {
             return Err(Ignored::Marker);
         }
         let (hour, name) = feed.layout.split(inner).ok_or(Ignored::Layout)?;
@@ -153,6 +162,47 @@ impl Listing {
             return Err(Ignored::Unsettled);
         }
         Ok(hour)
+    }
+}
+
+/// A time whose folder, and every one behind it, lies outside a window that ends at `to` (exclusive).
+fn end_of_window(feed: &Feed, to: DateTime<Utc>) -> DateTime<Utc> {
+    let begins_at_to = feed.layout.split(&format!("{}x", feed.layout.folder(to))).is_some_and(|(hour, _)| hour == to);
+    if begins_at_to { to } else { to + Duration::days(1) }
+}
+
+/// Keys as `object_store` lists them.
+fn store_pages<'a>(
+    source: &'a Source,
+    metas: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    page: usize,
+) -> BoxStream<'a, Result<Vec<Listed>>> {
+    let listed = metas.map(move |listed| match listed {
+        Ok(meta) => Ok(Listed::Key(entry(source, meta))),
+        Err(object_store::Error::InvalidPath { source }) => Ok(Listed::Unaddressable(source.to_string())),
+        Err(error) => Err(listing_error(error)),
+    });
+    // What was listed before an error is a page as well.
+    let pages = listed.try_chunks(page).flat_map(|listed| match listed {
+        Ok(page) => futures::stream::iter(vec![Ok(page)]),
+        Err(TryChunksError(page, error)) => futures::stream::iter(vec![Ok(page), Err(error)]),
+    });
+    pages.boxed()
+}
+
+/// How many keys that can't be addressed the log names.
+const UNADDRESSABLE_NAMED: usize = 10;
+
+fn addressable(listed: Listed, named: &mut usize) -> Option<Entry> {
+    match listed {
+        Listed::Key(entry) => Some(entry),
+        Listed::Unaddressable(key) => {
+            if *named < UNADDRESSABLE_NAMED {
+                tracing::info!(?key, "left alone: this key can't be addressed");
+            }
+            *named += 1;
+            None
+        }
     }
 }
 

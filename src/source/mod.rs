@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Source --list--> Entry --classify--> ListedFile            (listing.rs)
-//! Source --open(key, version)--> bytes --decompress--> bytes  (pinned.rs, decompress.rs)
+//! Source --open(key, version)--> bytes --decompress--> bytes  (pinned.rs, decompress.rs; of a bucket: s3/)
 //!   --guard--> blocks of whole records, malformed ones set aside   (guard.rs, block.rs, header.rs)
 //!   --arrow-csv--> record batches of the table `source`            (table.rs, records.rs)
 //! ```
@@ -17,12 +17,14 @@ mod header;
 mod listing;
 mod pinned;
 mod records;
+mod s3;
 mod store;
 mod table;
 
 pub use block::RAW_BYTES_MAX;
 pub use listing::{Classified, Entry, Ignored, Listing};
 pub use pinned::{head, probe, reachable};
+pub use s3::{Patience, Variables};
 pub use store::{FileRef, Source};
 pub use table::{STORE_URL, SourceTable, over_file};
 

@@ -1,7 +1,7 @@
 //! Reading exactly the version of a file that was registered.
 //!
-//! An object store is asked with `If-Match`. A folder has no such thing: its version is compared when the file is
-//! opened and once more when it has been read, and the bytes are counted.
+//! A bucket and other stores are asked with `If-Match` (a bucket by [`super::s3`], from end to end). A folder has no such
+//! thing: its version is compared when the file is opened and once more when it has been read, and the bytes are counted.
 
 use futures::StreamExt;
 use futures::future::ready;
@@ -21,6 +21,9 @@ pub type ByteStream = BoxStream<'static, Result<bytes::Bytes>>;
 
 /// The bytes of a file, ending in an error where they were not those of its version.
 pub async fn open(source: &Source, file: &FileRef) -> Result<ByteStream> {
+    if let Some(s3) = source.s3() {
+        return s3.read(file).await;
+    }
     let path = Path::parse(&file.key).map_err(|error| Error::data("its key can't be addressed").caused_by(error))?;
     let if_match = (!source.is_folder()).then(|| file.version.clone());
     let options = GetOptions { if_match, ..Default::default() };
@@ -45,6 +48,9 @@ pub async fn open(source: &Source, file: &FileRef) -> Result<ByteStream> {
 
 /// What the key is at the source now; `None` where it is gone.
 pub async fn head(source: &Source, key: &str) -> Result<Option<Entry>> {
+    if let Some(s3) = source.s3() {
+        return s3.head(key).await;
+    }
     let Ok(path) = Path::parse(key) else { return Ok(None) };
     match source.store().head(&path).await {
         Ok(meta) => {
@@ -58,6 +64,9 @@ pub async fn head(source: &Source, key: &str) -> Result<Option<Entry>> {
 
 /// Whether anything of the source can be listed at all.
 pub async fn reachable(source: &Source) -> Result<()> {
+    if let Some(s3) = source.s3() {
+        return s3.reachable().await;
+    }
     if source.is_gone() {
         return Err(gone(source));
     }
@@ -69,6 +78,9 @@ pub async fn reachable(source: &Source) -> Result<()> {
 
 /// Lists the first key below `prefix` and reads a byte of it. `false`: there is none.
 pub async fn probe(source: &Source, prefix: &str) -> Result<bool> {
+    if let Some(s3) = source.s3() {
+        return s3.probe(prefix).await;
+    }
     let prefix = folder_path(prefix)?;
     // A name that is no text can't be read, but is no reason to refuse the others.
     let unaddressable =
@@ -122,7 +134,7 @@ async fn check_end(source: &Source, file: &FileRef, path: &Path, read: u64) -> R
     Ok(())
 }
 
-fn changed(registered: &str, found: &str) -> Error {
+pub(super) fn changed(registered: &str, found: &str) -> Error {
     Error::changed(format!("changed since the scan: registered as version {registered}, now {found}"))
         .hint("`loadline sql --uri` reads the file as it is now; once its job has FAILED, `loadline retry` takes it so")
 }

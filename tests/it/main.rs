@@ -9,6 +9,7 @@ mod mysql;
 mod queue;
 mod readme;
 mod rooms;
+mod s3;
 mod servers;
 mod skip;
 mod sqlite;

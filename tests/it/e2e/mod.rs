@@ -14,7 +14,7 @@ mod long_files;
 mod lost_metadata;
 mod output;
 mod overwrite;
-mod project;
+pub mod project;
 mod quarantine;
 mod real_files;
 mod rejects;

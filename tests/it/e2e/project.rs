@@ -1,4 +1,5 @@
-//! A project in a temporary folder: incoming/, config.yaml, schemas/ and two SQLite files, and the binary run in it.
+//! A project in a temporary folder: incoming/ (or a bucket elsewhere), config.yaml, schemas/ and two SQLite files, and
+//! the binary run in it.
 //!
 //! Invariant: files get modified times in the past, one second apart in the order in which they are written, so that
 //! nothing waits for a clock and jobs come out the same in every run.
@@ -46,6 +47,10 @@ pub enum Db {
 pub struct Project {
     folder: TempDir,
     feed: String,
+    /// The `source:` of the config.
+    source: String,
+    /// What the environment of the binary has besides this one's.
+    variables: Vec<(String, String)>,
     written: Cell<u64>,
 }
 
@@ -61,8 +66,14 @@ pub struct Ran {
 impl Project {
     /// A project with one feed of that name and schema, not set up yet. `settings` ends the config.
     pub fn new(feed: &str, schema: &str, settings: &str) -> Self {
+        Self::over("{url: \"file:incoming\"}", &[], feed, schema, settings)
+    }
+
+    /// The same over any source, a YAML mapping, with these variables in the environment of the binary.
+    pub fn over(source: &str, variables: &[(String, String)], feed: &str, schema: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let project = Self { folder, feed: feed.to_owned(), written: Cell::new(0) };
+        let (feed_name, source, variables) = (feed.to_owned(), source.to_owned(), variables.to_vec());
+        let project = Self { folder, feed: feed_name, source, variables, written: Cell::new(0) };
         fs::create_dir(project.path("incoming")).unwrap();
         fs::create_dir(project.path("schemas")).unwrap();
         fs::write(project.path(&format!("schemas/{feed}.yaml")), schema).unwrap();
@@ -84,11 +95,11 @@ impl Project {
     /// Writes the config anew.
     pub fn configure(&self, settings: &str) {
         let config = format!(
-            "source: {{url: \"file:incoming\"}}\n\
+            "source: {}\n\
              metadata_database: {{url: \"sqlite:metadata.db\"}}\n\
              reporting_database: {{url: \"sqlite:reporting.db\"}}\n\
              feeds:\n  - name: {}\n{settings}\n",
-            self.feed
+            self.source, self.feed
         );
         fs::write(self.path("config.yaml"), config).unwrap();
     }
@@ -130,6 +141,11 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
+        let of_aws = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"));
+        for (name, _) in of_aws {
+            command.env_remove(name);
+        }
+        command.envs(self.variables.iter().cloned());
         command.env_remove("CARGO").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

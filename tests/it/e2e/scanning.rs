@@ -105,7 +105,7 @@ fn a_name_that_is_no_text_stops_nothing() {
     let odd = std::ffi::OsStr::from_bytes(b"m\xff.csv");
     std::fs::copy(project.incoming(&hour(0)).join("a.csv"), project.incoming(&hour(0)).join(odd)).unwrap();
     project.run(&["setup", "--check"]).ok();
-    project.scan().ok().says(&["2 new files", "not UTF-8"]);
+    project.scan().ok().says(&["2 new files", "keys that can't be addressed: 1"]);
     project.etl().ok();
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM events"), "2");
 }

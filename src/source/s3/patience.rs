@@ -1,0 +1,43 @@
+//! How long what may pass is waited for.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+/// Bounds of the retries within one request or one read of a file. The attempts of a job lie above them.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Silence for so long counts as a failure.
+    pub stall: Duration,
+    /// So many failures in a row, without a byte between them, are an error.
+    pub failures_max: u32,
+    /// Longest wait after the first failure; it doubles with each.
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(30),
+            failures_max: 6,
+            backoff: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Patience {
+    /// Waits before the next try after `failures` in a row, anywhere up to the longest wait, so that many who failed
+    /// together don't come back together. False, at once: there were too many.
+    pub(super) async fn wait(&self, failures: u32) -> bool {
+        if failures >= self.failures_max {
+            return false;
+        }
+        let doubled = self.backoff.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+        let longest = doubled.min(self.backoff_max);
+        let part = rand::rng().random_range(0.0..=1.0);
+        tokio::time::sleep(longest.mul_f64(part)).await;
+        true
+    }
+}

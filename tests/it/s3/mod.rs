@@ -1,0 +1,10 @@
+//! S3 as a source: the binary against a real S3 server in this process, which breaks where it is told to.
+
+mod bucket;
+mod environment;
+mod faults;
+mod listing;
+mod moto;
+mod reading;
+pub mod server;
+mod whole_path;
