@@ -129,6 +129,34 @@ etl: {{workers: 7, order: newest, max_reject_ratio: 0}}
     assert_eq!(format!("{first:?}"), format!("{:?}", Config { path: first.path.clone(), ..second }));
 }
 
+/// Where the password stands is kept, the password is not.
+#[test]
+fn a_mysql_database_reads_back_as_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["pw", "ca.pem", "client.pem", "client.key"] {
+        fs::write(folder.path().join(file), "hunter2\n").unwrap();
+    }
+    for database in [
+        "url: \"mysql://u@db.example:3307/raw data\", password_file: pw, tls_ca_file: ca.pem",
+        "url: \"mysql://u@db/x\", tls: verified, tls_cert_file: client.pem, tls_key_file: client.key",
+        "url: \"mysql://u@db/x\", tls: disabled",
+        "url: \"mysql://u@localhost/x?socket=/run/s.sock\", password_file: pw",
+    ] {
+        let config = format!("{HEAD}{FEED}").replace("url: \"sqlite://reporting.db\"", database);
+        let first = load_in(folder.path(), &config, SCHEMA).unwrap_or_else(|error| panic!("{}", error.chain()));
+        let yaml = first.effective_yaml();
+        assert!(!yaml.contains("hunter2") && !format!("{first:?}").contains("hunter2"), "{yaml}");
+        fs::create_dir_all(folder.path().join("other")).unwrap();
+        let path = folder.path().join("other/effective.yaml");
+        fs::write(&path, yaml).unwrap();
+        let second = check::load(&path, &no_env).unwrap();
+        assert_eq!(second.reporting_database, first.reporting_database);
+    }
+    let written = format!("{HEAD}{FEED}").replace("sqlite://reporting.db", "mysql://u:hunter2@db/x");
+    let yaml = load_in(folder.path(), &written, SCHEMA).unwrap().effective_yaml();
+    assert!(yaml.contains("mysql://u:***@db:3306/x") && yaml.contains("tls: verified"), "{yaml}");
+}
+
 #[test]
 fn environment_variables_reach_urls() {
     let folder = tempfile::tempdir().unwrap();
