@@ -5,6 +5,7 @@ mod arrivals;
 mod conformance;
 mod e2e;
 mod mysql;
+mod queue;
 mod readme;
 mod rooms;
 mod servers;

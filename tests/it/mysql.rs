@@ -2,7 +2,7 @@
 
 use loadline::backend::mysql::{MysqlJobStore, MysqlWarehouse};
 use loadline::config::{Config, Database};
-use loadline::job::{JobStore, OnOverwrite};
+use loadline::job::OnOverwrite;
 use loadline::warehouse::Warehouse;
 
 use crate::conformance::{ReadBack, texts};

@@ -79,7 +79,9 @@ impl Server {
     fn find_and_start(kind: Kind, options: &[&str]) -> Option<Self> {
         let installed = install::find(kind)?;
         let folder = tempfile::Builder::new().prefix("loadline-server-").tempdir().unwrap().keep();
-        Process::prepare(&installed.create_data(&folder), &folder);
+        if !Process::prepare(&installed.create_data(&folder), &folder) {
+            give_up(kind, &folder);
+        }
         for _ in 0..PORTS_TRIED {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut command = installed.command(&folder, port);
@@ -88,9 +90,7 @@ impl Server {
                 return Some(Self { kind, folder, port, command, process: Mutex::new(Some(process)) });
             }
         }
-        let log = process::end_of_log(&folder);
-        std::fs::remove_dir_all(&folder).unwrap();
-        panic!("{kind:?} does not start:\n{log}");
+        give_up(kind, &folder);
     }
 
     pub fn kind(&self) -> Kind {
@@ -143,13 +143,21 @@ impl Server {
             .user(Some("root"))
             .db_name(database)
             .prefer_socket(false);
-        Conn::new(options).await.unwrap()
+        let connected = Conn::new(options).await;
+        connected.unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, process::end_of_log(&self.folder)))
     }
 
     /// Runs statements as root, one after another: for users, grants and global variables.
     pub fn execute(&self, statements: &[&str]) {
         database::execute(self, statements);
     }
+}
+
+/// Says why, and leaves nothing behind.
+fn give_up(kind: Kind, folder: &Path) -> ! {
+    let log = process::end_of_log(folder);
+    std::fs::remove_dir_all(folder).unwrap();
+    panic!("{kind:?} does not start:\n{log}");
 }
 
 impl Drop for Server {

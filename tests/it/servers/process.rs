@@ -45,13 +45,16 @@ impl Process {
         Self { shell, pipe, pid: pid.trim().parse().unwrap() }
     }
 
-    /// Runs a command that makes the folder ready, to its end. Whether it went well shows when the server is started.
-    pub fn prepare(command: &[String], folder: &Path) {
-        let process = Self::spawn(command, folder);
+    /// Runs a command that makes the folder ready, to its end; whether it went well.
+    pub fn prepare(command: &[String], folder: &Path) -> bool {
+        let ready = folder.join("ready");
+        let marked = ["sh", "-c", r#""$@" && : > "$0""#, ready.to_str().unwrap()].map(str::to_owned);
+        let process = Self::spawn(&[&marked, command].concat(), folder);
         while !process.has_ended() {
             std::thread::sleep(POLL);
         }
         process.kill();
+        ready.exists()
     }
 
     /// Starts a server and waits until it answers on its socket; `None`, and nothing is left running, where it ends
@@ -98,5 +101,5 @@ impl Process {
 pub fn end_of_log(folder: &Path) -> String {
     let log = std::fs::read_to_string(folder.join(LOG)).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }

@@ -13,18 +13,27 @@ use crate::clock;
 use crate::error::Error;
 use crate::job::{Claim, ClaimRequest, ClaimToken, FileOutcome, JobId, JobOrder};
 
+/// Jobs that one call of `rescue` gives back: a transaction has a bound.
+const RESCUED_MAX: usize = 100;
+
 pub(super) fn owners(c: &Connection) -> Result<Vec<String>, Fault> {
     let sql = "SELECT DISTINCT lease_owner FROM scanner_jobs WHERE status = 'PROCESSING' AND lease_owner IS NOT NULL";
     c.prepare_cached(sql)?.query_and_then([], |row| Ok(row.get(0)?))?.collect()
 }
 
 pub(super) fn rescue(c: &Connection, dead: &[String]) -> Result<u64, Fault> {
-    let give_back = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', claim_token = NULL, lease_owner = NULL, \
-                     lease_until = NULL, run_after = ?2, modified_time = ?1 WHERE status = 'PROCESSING'";
+    let give_back = |which: &str| {
+        format!(
+            "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = max(attempts - 1, 0), \
+             expiries = expiries + 1, claim_token = NULL, lease_owner = NULL, lease_until = NULL, run_after = ?2, \
+             modified_time = ?1 \
+             WHERE id IN (SELECT id FROM scanner_jobs WHERE status = 'PROCESSING' AND {which} ORDER BY id LIMIT {RESCUED_MAX})"
+        )
+    };
     let (now, at_once) = (time_text(clock::now()), at_once());
-    let mut rescued = c.execute(&format!("{give_back} AND lease_until < ?1"), [&now, &at_once])?;
+    let mut rescued = c.prepare_cached(&give_back("lease_until < ?1"))?.execute([&now, &at_once])?;
     for owner in dead {
-        rescued += c.execute(&format!("{give_back} AND lease_owner = ?3"), [&now, &at_once, owner])?;
+        rescued += c.prepare_cached(&give_back("lease_owner = ?3"))?.execute([&now, &at_once, owner])?;
     }
     Ok(rescued as u64)
 }
