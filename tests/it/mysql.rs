@@ -202,6 +202,10 @@ async fn a_setup_that_was_killed_is_ended_by_the_next() {
         let error = db.warehouse().progress("loans", &[]).await.unwrap_err();
         assert_eq!(error.exit_code(), 2, "an older schema is refused: {error}");
         assert_eq!(db.warehouse().migrate().await.unwrap(), ["3 loadline_files.unloaded_time"]);
+        let older = db.warehouse();
+        db.0.execute(&["UPDATE loadline_schema SET version = 2"]);
+        assert_eq!(older.version().await.unwrap(), Some(2));
+        assert_eq!(older.progress("loans", &[]).await.unwrap_err().exit_code(), 2, "asking for the version let it in");
         db.0.execute(&["UPDATE loadline_schema SET version = 99"]);
         assert_eq!(db.warehouse().version().await.unwrap(), Some(99));
         assert!(db.warehouse().migrate().await.unwrap_err().chain().contains("99"));

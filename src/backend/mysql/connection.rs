@@ -103,7 +103,10 @@ impl Database {
                 Err(fault) => Err(fault),
                 Ok(mut session) => {
                     let version = self.shared.component.version_in(&mut session).await?;
-                    session.done();
+                    // What rests is for work on this binary's version.
+                    if version == Some(self.shared.component.version) {
+                        session.done();
+                    }
                     Ok(version)
                 }
             }

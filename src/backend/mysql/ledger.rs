@@ -29,6 +29,9 @@ pub(super) const FILES_PER_STATEMENT: usize = 1_000;
 /// How often missing rows are looked for again, when others make the same ones.
 const INSERTS_MAX: usize = 100;
 
+/// How often a take whose answer was lost is made again.
+const TAKES_LOST_MAX: u32 = 3;
+
 pub(super) const PROGRESS_COLUMNS: &str = "records_done, `rows`, rejects, checksum, invalid, complete";
 
 type Hash = [u8; 32];
@@ -59,11 +62,12 @@ pub(super) async fn take(database: &Database, taker: &Taker, files: &[LedgerKey]
     let by_number: BTreeMap<FileNumber, &LedgerKey> =
         numbers.iter().filter_map(|(hash, number)| Some((*number, *by_hash.get(hash)?))).collect();
 
+    let mut lost = 0;
     let taken = loop {
         let taken = database.try_write(async |session| take_all(session, taker, &by_number).await).await;
         match taken {
-            // It may have landed: one epoch more does no harm, and a server that is gone ends this.
-            Err(fault) if fault.is_lost() => {}
+            // It may have landed: one epoch more does no harm.
+            Err(fault) if fault.is_lost() && lost < TAKES_LOST_MAX => lost += 1,
             taken => break taken?,
         }
     };

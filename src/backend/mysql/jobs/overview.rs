@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use mysql_async::Value;
 
-use super::rows::{self, ROWS_MAX, padded, unknown_word};
+use super::rows::{self, OF_JOB, ROWS_MAX, padded, unknown_word};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::{field, placeholders, time_field_if_any, time_value};
@@ -100,7 +100,10 @@ pub(super) async fn prune_jobs(session: &mut Session, before: DateTime<Utc>, lim
         let jobs = padded(jobs);
         let among = placeholders(jobs.len());
         session
-            .execute(&format!("UPDATE scanner_files SET job_id = NULL WHERE job_id IN ({among})"), jobs.clone())
+            .execute(
+                &format!("UPDATE scanner_files {OF_JOB} SET job_id = NULL WHERE job_id IN ({among})"),
+                jobs.clone(),
+            )
             .await?;
         deleted += session.execute(&format!("DELETE FROM scanner_jobs WHERE id IN ({among})"), jobs).await?;
     }

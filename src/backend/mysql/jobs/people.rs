@@ -6,7 +6,7 @@ use mysql_async::Value;
 
 use super::given::{GIVEN_MAX, given};
 use super::queue::AT_ONCE;
-use super::rows::{self, ROWS_MAX, padded, shapes, sum_up};
+use super::rows::{self, OF_JOB, ROWS_MAX, padded, shapes, sum_up};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::{field, key_hash, placeholders, time_value};
@@ -23,7 +23,7 @@ pub(super) async fn retry(session: &mut Session, job: JobId, replacements: &[Rep
         "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, expiries = 0, failure_msg = NULL, \
          run_after = {AT_ONCE}, started_time = NULL, finished_time = NULL, modified_time = NOW(6) \
          WHERE id = ? AND (status = 'FAILED' OR (status = 'LOADED' \
-         AND EXISTS (SELECT 1 FROM scanner_files f WHERE f.job_id = ? AND f.state = 'UNLOADED')))"
+         AND EXISTS (SELECT 1 FROM scanner_files f {OF_JOB} WHERE f.job_id = ? AND f.state = 'UNLOADED')))"
     );
     if session.execute(&sql, (job, job)).await? != 1 {
         return Ok(false);
@@ -38,7 +38,7 @@ pub(super) async fn retry(session: &mut Session, job: JobId, replacements: &[Rep
         session.execute(&sql, params).await?;
     }
     let sql = format!(
-        "UPDATE scanner_files f SET f.state = 'IN_JOB', f.error = NULL, f.updated_time = NOW(6) \
+        "UPDATE scanner_files f {OF_JOB} SET f.state = 'IN_JOB', f.error = NULL, f.updated_time = NOW(6) \
          WHERE f.job_id = ? AND {MISSING}"
     );
     session.execute(&sql, (job,)).await?;
@@ -63,7 +63,7 @@ pub(super) async fn release(session: &mut Session, replacements: &[Replacement])
 fn replace_sql(files: usize, set: &str) -> String {
     let columns = [("id", "SIGNED"), ("version", "CHAR"), ("size", "UNSIGNED"), ("modified", "DATETIME(6)")];
     format!(
-        "UPDATE scanner_files f JOIN {} ON f.id = given.id SET f.version = given.version, \
+        "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id SET f.version = given.version, \
          f.size_in_bytes = given.size, f.modified_time = given.modified, {set}",
         given(&columns, files)
     )
@@ -97,7 +97,7 @@ pub(super) async fn job(session: &mut Session, id: JobId) -> Result<Option<Job>,
 }
 
 pub(super) async fn files_of(session: &mut Session, job: JobId) -> Result<Vec<FileRecord>, Fault> {
-    let sql = format!("SELECT {} FROM scanner_files WHERE job_id = ? ORDER BY `key`", rows::FILE_COLUMNS);
+    let sql = format!("SELECT {} FROM scanner_files {OF_JOB} WHERE job_id = ? ORDER BY `key`", rows::FILE_COLUMNS);
     session.rows(&sql, (job,)).await?.into_iter().map(rows::file).collect()
 }
 

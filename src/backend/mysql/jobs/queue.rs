@@ -11,7 +11,7 @@ use std::time::Duration;
 use mysql_async::Value;
 
 use super::given::{GIVEN_MAX, given, value_if_any};
-use super::rows::{fitting, shapes, sum_up};
+use super::rows::{OF_JOB, fitting, shapes, sum_up};
 use super::{people, rows};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
@@ -147,12 +147,12 @@ struct Standing {
 }
 
 async fn lock_files(session: &mut Session, job: JobId) -> Result<HashMap<i64, Standing>, Fault> {
-    let sql = "SELECT id, state, error FROM scanner_files WHERE job_id = ? ORDER BY id FOR UPDATE";
+    let sql = format!("SELECT id, state, error FROM scanner_files {OF_JOB} WHERE job_id = ? ORDER BY id FOR UPDATE");
     let standing = |mut row| {
         let row = &mut row;
         Ok((field(row, "id")?, Standing { state: rows::state(row)?, error: field(row, "error")? }))
     };
-    session.rows(sql, (job,)).await?.into_iter().map(standing).collect()
+    session.rows(&sql, (job,)).await?.into_iter().map(standing).collect()
 }
 
 /// A file that the scanner has put into quarantine meanwhile stays there, with the time at which it was loaded; where
@@ -172,7 +172,7 @@ async fn record_outcomes(session: &mut Session, job: JobId, outcomes: &[FileOutc
     ];
     for outcomes in shapes(outcomes, GIVEN_MAX) {
         let sql = format!(
-            "UPDATE scanner_files f JOIN {} ON f.id = given.id SET f.state = given.state, \
+            "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id SET f.state = given.state, \
              f.rows_loaded = given.rows_loaded, f.rows_rejected = given.rows_rejected, f.error = given.error, \
              f.loaded_time = IF(given.is_loaded, NOW(6), f.loaded_time), f.updated_time = NOW(6)",
             given(&columns, outcomes.len())

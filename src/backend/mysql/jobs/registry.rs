@@ -265,7 +265,7 @@ async fn lock(session: &mut Session, ids: &[i64]) -> Result<Vec<(KeyHash, Record
 async fn quarantine(session: &mut Session, files: &[(Recorded, &ListedFile)]) -> Result<(), Fault> {
     for files in shapes(files, GIVEN_MAX) {
         let sql = format!(
-            "UPDATE scanner_files f JOIN {} ON f.id = given.id \
+            "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id \
              SET f.state = 'QUARANTINED', f.error = given.error, f.updated_time = NOW(6)",
             given(&[("id", "SIGNED"), ("error", "CHAR")], files.len())
         );
@@ -282,7 +282,7 @@ async fn renew(session: &mut Session, files: &[(i64, &ListedFile)]) -> Result<()
     let columns = [("id", "SIGNED"), ("version", "CHAR"), ("size", "UNSIGNED"), ("modified", "DATETIME(6)")];
     for files in shapes(files, GIVEN_MAX) {
         let sql = format!(
-            "UPDATE scanner_files f JOIN {} ON f.id = given.id \
+            "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id \
              SET f.state = 'FOUND', f.version = given.version, f.size_in_bytes = given.size, \
              f.modified_time = given.modified, f.job_id = NULL, f.rows_loaded = NULL, f.rows_rejected = NULL, \
              f.error = NULL, f.loaded_time = NULL, f.updated_time = NOW(6)",
