@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Config,
     /// A file or a record is not what the feed says. Exit code 3. Trying again does not help.
     Data,
+    /// A file is not the version that was registered any more. Exit code 3. A person decides what becomes of it.
+    Changed,
     /// A database or the source can't be reached or is busy. Exit code 4. Trying again may help.
     Unavailable,
     /// loadline itself is at fault. Exit code 1.
@@ -40,6 +42,10 @@ impl Error {
 
     pub fn data(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Data, message)
+    }
+
+    pub fn changed(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Changed, message)
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -93,7 +99,7 @@ impl Error {
         match self.kind {
             ErrorKind::Internal => 1,
             ErrorKind::Config => 2,
-            ErrorKind::Data => 3,
+            ErrorKind::Data | ErrorKind::Changed => 3,
             ErrorKind::Unavailable => 4,
         }
     }

@@ -1,6 +1,7 @@
 //! Arguments -> command -> exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use loadline::cli::{self, Cli, Watcher, logging, report};
@@ -23,5 +24,8 @@ fn run(cli: Cli) -> Result<cli::Exit> {
     logging::init(&cli.global, watcher.bars())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("the runtime does not start").caused_by(error))?;
-    runtime.block_on(cli::run(cli, &watcher))
+    let ended = runtime.block_on(cli::run(cli, &watcher));
+    // What was dropped may still hold a thread; its transaction ends with the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }

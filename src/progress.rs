@@ -50,6 +50,8 @@ pub enum Outcome {
     Failed(String),
     /// To be tried again after the delay, and why.
     Postponed(Duration, String),
+    /// Given back to the queue unharmed, and why.
+    GivenBack(String),
     /// Another worker has taken the job over.
     Lost,
 }

@@ -114,7 +114,7 @@ impl Scan<'_> {
     }
 
     /// Where to look, and whether that is all there is: everything, or from the look-back of the watermark on.
-    fn listing(&self, watermark: Watermark) -> (Listing, bool) {
+    pub fn listing(&self, watermark: Watermark) -> (Listing, bool) {
         let settings = self.settings;
         let from = self.request.from.or(settings.start_from);
         let ordered = self.source.lists_in_key_order() && self.feed.layout.key_order_is_time_order();

@@ -3,7 +3,7 @@
 //! Bounded by the CPU of all stages and by waiting for the disk: every file is a transaction of its own, and every
 //! commit is synced, so that a folder in memory loads in two thirds of the time. `sqlite_write` is SQLite's one writer
 //! alone: one segment of the same rows from BEGIN to COMMIT. `one_worker` loads a job at a time, of which two files are
-//! read side by side; `two_workers` is the default.
+//! read side by side on two cores; `two_workers` is the default.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use loadline::progress::unobserved;
 use loadline::scanner::{Scan, ScanRequest};
 use loadline::source::Source;
 use loadline::warehouse::{Begun, Fence, LedgerKey, Progress, TableSpec, Taker, Warehouse};
-use loadline::worker::{Etl, EtlSettings, SegmentLimits};
+use loadline::worker::{Etl, EtlSettings, SegmentLimits, Stop};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -81,7 +81,7 @@ impl Target {
         let (store, feed, now) = (self.store.as_ref(), loans.feed(), clock::now());
         let scan = Scan { source: &source, store, feed, settings, request: &request, observer: &observer, now };
         let jobs = scan.run().await.unwrap().jobs.len();
-        let report = Arc::new(self.etl(loans, source, workers).await).run().await.unwrap();
+        let report = Arc::new(self.etl(loans, source, workers).await).run(&Stop::default()).await.unwrap();
         assert_eq!((report.loaded, report.failed), (jobs, 0));
     }
 
@@ -97,12 +97,15 @@ impl Target {
             planners: vec![planner],
             settings: EtlSettings {
                 workers,
+                connections: config.connections,
                 max_attempts: config.max_attempts,
+                max_expiries: config.max_expiries,
+                lease: config.lease,
                 order: JobOrder::Oldest,
                 feed: None,
                 max_reject_ratio: config.max_reject_ratio,
                 max_invalid_ratio: config.max_invalid_ratio,
-                segment: SegmentLimits::default(),
+                segment: SegmentLimits::shared_by(config.connections),
             },
             observer: unobserved(),
         }

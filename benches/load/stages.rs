@@ -88,7 +88,7 @@ pub fn clean(criterion: &mut Criterion) {
 
 async fn load_plan(input: &Input) -> LoadPlan {
     let planner = LoadPlanner::new(&input.source, &input.feed).await.unwrap();
-    planner.over(std::slice::from_ref(&input.file)).unwrap()
+    planner.over(std::slice::from_ref(&input.file))
 }
 
 async fn count(plan: &LoadPlan) -> u64 {

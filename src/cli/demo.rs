@@ -10,11 +10,12 @@ use super::etl::EtlArgs;
 use super::output::{self, printable};
 use super::setup::SetupArgs;
 use super::summary::Summary;
-use super::{Context, Exit, GlobalArgs, Watcher, etl, report, scan, setup};
+use super::{Context, Exit, GlobalArgs, Watcher, etl, report, scan, setup, shell};
 use crate::demo::{self, Planned};
 use crate::error::{Error, Result};
 use crate::job::{JobFilter, JobId, JobStatus};
 use crate::scanner::ScanRequest;
+use crate::worker::Stop;
 
 /// The schema file that ships with loadline.
 const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
@@ -47,10 +48,11 @@ pub async fn run(args: &DemoArgs, global: &GlobalArgs, watcher: &Watcher) -> Res
     let global = GlobalArgs { config: args.dir.join(demo::CONFIG_FILE), ..global.clone() };
     let context = Context::load(&global)?;
     setup::run(&SetupArgs { check: false, print: false }, &context).await?;
-    for scanned in scan::scan(&context, None, &ScanRequest::default(), watcher).await? {
+    let scanned = scan::scan(&context, None, &ScanRequest::default(), watcher).await?;
+    for scanned in scanned.unwrap_or_default() {
         report::note(&global, &scan::render(&scanned));
     }
-    etl::etl(&EtlArgs { feed: None, workers: None, order: None }, &context, watcher).await?;
+    etl::etl(&EtlArgs { feed: None, workers: None, order: None }, &context, watcher, &Stop::default()).await?;
     let summary = watcher.finish();
     let loaded_job = job_to_look_at(&context).await?;
     let ending = Ending { program: &program(), dir: &args.dir, planned: &planned, summary: &summary, loaded_job };
@@ -125,7 +127,7 @@ impl Ending<'_> {
     /// One line for a shell, which works with GNU's sed and BSD's.
     fn fix(&self) -> String {
         let loadline = self.loadline();
-        let schema = shell_quoted(&self.dir.join(crate::demo::SCHEMA_FILE));
+        let schema = shell::path(&self.dir.join(crate::demo::SCHEMA_FILE));
         format!("sed -i.bak '{}' {schema} && {loadline} retry --failed && {loadline} etl", crate::demo::FIX)
     }
 
@@ -142,19 +144,8 @@ impl Ending<'_> {
     }
 
     fn loadline(&self) -> String {
-        format!("{} -c {}", self.program, shell_quoted(&self.dir.join(crate::demo::CONFIG_FILE)))
+        format!("{} -c {}", self.program, shell::path(&self.dir.join(crate::demo::CONFIG_FILE)))
     }
-}
-
-/// A path as one word of a POSIX shell.
-fn shell_quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        return text.into_owned();
-    }
-    let text = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -211,12 +202,5 @@ mod tests {
         let dir = Path::new("demo");
         let ending = Ending { program: "loadline", dir, planned: &planned, summary: &summary, loaded_job: 2 };
         assert!(!ending.is_as_planned());
-    }
-
-    #[test]
-    fn odd_paths_stay_one_word() {
-        for (path, word) in [("a/b-1.c", "a/b-1.c"), ("it's", r"'it'\''s'"), ("-x", "'./-x'"), ("$HOME", "'$HOME'")] {
-            assert_eq!(shell_quoted(Path::new(path)), word);
-        }
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::signals::Signals;
 use super::{Context, Exit, Watcher, report, setup};
 use crate::backend;
 use crate::engine::LoadPlanner;
 use crate::error::Result;
 use crate::job::JobOrder;
-use crate::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
+use crate::worker::{Etl, EtlReport, EtlSettings, SegmentLimits, Stop};
 
 /// Load every job that is waiting, then stop
 ///
@@ -19,6 +20,9 @@ use crate::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
 /// not convert is kept as a reject (see `loadline rejects`); a file that can't be trusted
 /// fails as a whole and leaves nothing in the table, while its siblings load. Exit code 3
 /// if a job failed.
+///
+/// SIGTERM or SIGINT ends it early: the running segments end, their jobs go back to the
+/// queue, exit code 143 or 130. A second signal leaves at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct EtlArgs {
@@ -59,7 +63,8 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
     if let Some(name) = &args.feed {
         context.config.feed(name)?;
     }
-    let ended = etl(args, context, watcher).await;
+    let signals = Signals::listen(&context.global)?;
+    let ended = etl(args, context, watcher, &signals.stop).await;
     let summary = watcher.finish();
     if !summary.is_empty() || std::io::stderr().is_terminal() {
         report::note(&context.global, &summary.render());
@@ -68,10 +73,15 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
     if summary.jobs_failed > 0 {
         report::note(&context.global, RETRY_HINT);
     }
-    Ok(summary.exit())
+    Ok(signals.exit().unwrap_or_else(|| summary.exit()))
 }
 
-pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result<EtlReport> {
+pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher, stop: &Stop) -> Result<EtlReport> {
+    Arc::new(open(args, context, watcher).await?).run(stop).await
+}
+
+/// Everything that workers need, with the set-up checked.
+pub(super) async fn open(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result<Etl> {
     let config = &context.config;
     let metadata = config.metadata_database.clone();
     let (store, warehouse) = (context.job_store().await?, context.warehouse().await?);
@@ -83,7 +93,7 @@ pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) ->
         planners.push(planner.map_err(|error| error.context(format!("the schema of feed `{}`", feed.name)))?);
         setup::check_table(feed, warehouse.as_ref()).await?;
     }
-    let etl = Etl {
+    Ok(Etl {
         store,
         store_factory: Arc::new(move || backend::open_job_store(&metadata)),
         warehouse,
@@ -91,14 +101,16 @@ pub(super) async fn etl(args: &EtlArgs, context: &Context, watcher: &Watcher) ->
         planners,
         settings: EtlSettings {
             workers: args.workers.map_or(config.etl.workers, usize::from),
+            connections: config.etl.connections,
             max_attempts: config.etl.max_attempts,
+            max_expiries: config.etl.max_expiries,
+            lease: config.etl.lease,
             order: args.order.map_or(config.etl.order, JobOrder::from),
             feed: args.feed.clone(),
             max_reject_ratio: config.etl.max_reject_ratio,
             max_invalid_ratio: config.etl.max_invalid_ratio,
-            segment: SegmentLimits::default(),
+            segment: SegmentLimits::shared_by(config.etl.connections),
         },
         observer: watcher.observer(),
-    };
-    Arc::new(etl).run().await
+    })
 }

@@ -14,7 +14,9 @@ use crate::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft, JobFilter, JobId,
     JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, Watermark,
 };
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse};
+use crate::warehouse::{
+    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+};
 
 pub fn args(line: &str) -> Command {
     Cli::try_parse_from(line.split_whitespace()).unwrap().command
@@ -24,11 +26,11 @@ fn unasked<T>() -> Result<T> {
     Err(Error::internal("the stand-in was not made for this"))
 }
 
-fn at() -> DateTime<Utc> {
+pub fn at() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).unwrap()
 }
 
-fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
+pub fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
     Job {
         id,
         feed: "loan_applications".to_owned(),
@@ -51,7 +53,7 @@ fn job(id: JobId, status: JobStatus, failure_msg: Option<&str>) -> Job {
     }
 }
 
-fn file(id: i64, key: &str, state: FileState, error: Option<&str>) -> FileRecord {
+pub fn file(id: i64, key: &str, state: FileState, error: Option<&str>) -> FileRecord {
     FileRecord {
         id,
         feed: "loan_applications".to_owned(),
@@ -122,7 +124,11 @@ impl JobStore for FakeStore {
         unasked()
     }
     async fn watermark(&self, _: &str) -> Result<Watermark> {
-        unasked()
+        Ok(Watermark { newest: Some(at()), last_full_listing: Some(at()) })
+    }
+    async fn file(&self, _: &str, key: &str) -> Result<Option<FileRecord>> {
+        let all = self.files_of(2).await?;
+        Ok(all.into_iter().find(|file| file.key == key))
     }
     async fn classify(&self, _: &str, _: &[ListedFile]) -> Result<Vec<Known>> {
         unasked()
@@ -195,6 +201,10 @@ impl Warehouse for FakeWarehouse {
 
     async fn reject_reasons(&self, _: &str, _: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         Ok(vec![(None, "ragged".to_owned(), 2)])
+    }
+
+    async fn entry(&self, _: &str, _: &str) -> Result<Option<LedgerEntry>> {
+        Ok(None)
     }
 
     async fn version(&self) -> Result<Option<u32>> {

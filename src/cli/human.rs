@@ -39,6 +39,18 @@ pub fn duration(took: Duration) -> String {
     }
 }
 
+/// How long ago, in one unit: `59 s`, `59 min`, `47 h`, `365 d`.
+pub fn age(age: chrono::Duration) -> String {
+    let seconds = age.num_seconds();
+    match seconds {
+        ..0 => "ahead".to_owned(),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// So many a second, rounded; 0 where no time has passed.
 pub fn per_second(number: u64, took: Duration) -> u64 {
     let seconds = took.as_secs_f64();
@@ -54,6 +66,13 @@ mod tests {
         let texts: Vec<String> = [0, 999, 1000, 110_123, 1_234_567].into_iter().map(count).collect();
         assert_eq!(texts, ["0", "999", "1,000", "110,123", "1,234,567"]);
         assert_eq!((counted(1, "job").as_str(), counted(1200, "file").as_str()), ("1 job", "1,200 files"));
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let texts: Vec<String> =
+            [-1, 0, 59, 60, 3599, 3600, 172_799, 172_800].map(chrono::Duration::seconds).map(age).into();
+        assert_eq!(texts, ["ahead", "0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 d"]);
     }
 
     #[test]

@@ -335,6 +335,9 @@ impl Detail {
         if self.files.iter().any(|file| file.state == FileState::Failed) {
             writeln!(out, "Nothing of a FAILED file is in the table; `loadline retry {}` tries again.", self.job.id)?;
         }
+        if self.files.iter().any(|file| file.state == FileState::Unloaded) {
+            writeln!(out, "UNLOADED files are out of the table; `loadline retry {}` loads them again.", self.job.id)?;
+        }
         Ok(())
     }
 }

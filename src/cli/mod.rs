@@ -8,6 +8,7 @@ pub mod config;
 mod context;
 pub mod demo;
 pub mod etl;
+pub mod explain;
 #[cfg(test)]
 mod fakes;
 pub mod human;
@@ -18,11 +19,17 @@ pub mod progress;
 pub mod rejects;
 pub mod report;
 pub mod retry;
+pub mod run;
 pub mod scan;
+mod selection;
 pub mod setup;
+pub mod shell;
+pub mod signals;
 pub mod sql;
+pub mod status;
 pub mod summary;
 mod time;
+pub mod unload;
 
 use std::path::PathBuf;
 
@@ -51,15 +58,18 @@ Exit codes:
   0  done, or nothing to do
   1  loadline itself failed: please report it
   2  the command line, the config or a schema file is wrong
-  3  some job failed in this run
-  4  a database or the source can't be reached; the same command may succeed later";
+  3  some job failed in this run, or something stands failed or stale (status)
+  4  a database or the source can't be reached; the same command may succeed later
+  130, 143  ended by SIGINT or SIGTERM before the work was done";
+
+const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// Options of every command, before or after its name.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
     /// Config file; relative paths in it start at its own folder
-    #[arg(short, long, global = true, value_name = "FILE", default_value = "config.yaml")]
+    #[arg(short, long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
 
     /// Say more on stderr: -v what is done, -vv every step
@@ -92,9 +102,13 @@ pub enum Command {
     Setup(setup::SetupArgs),
     Scan(scan::ScanArgs),
     Etl(etl::EtlArgs),
+    Run(run::RunArgs),
+    Status(status::StatusArgs),
+    Explain(explain::ExplainArgs),
     Jobs(jobs::JobsArgs),
     Rejects(rejects::RejectsArgs),
     Retry(retry::RetryArgs),
+    Unload(unload::UnloadArgs),
     Sql(sql::SqlArgs),
 }
 
@@ -104,10 +118,12 @@ pub enum Command {
 pub enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// The work went on to its end, but some job failed in this run.
+    /// The work went on to its end, but some job failed in this run; or, asked for the status, something needs a person.
     SomeFailed,
     /// No job failed, but some could not be worked on because a database or the source is out of reach.
     SomePostponed,
+    /// A signal ended the work before it was done.
+    Stopped(signals::Signal),
 }
 
 impl Exit {
@@ -116,6 +132,7 @@ impl Exit {
             Self::Done => 0,
             Self::SomeFailed => 3,
             Self::SomePostponed => 4,
+            Self::Stopped(signal) => signal.exit_code(),
         }
     }
 }
@@ -129,9 +146,13 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Setup(args) => setup::run(&args, &Context::load(&global)?).await,
         Command::Scan(args) => scan::run(&args, &Context::load(&global)?, watcher).await,
         Command::Etl(args) => etl::run(&args, &Context::load(&global)?, watcher).await,
+        Command::Run(args) => run::run(&args, &Context::load(&global)?, watcher).await,
+        Command::Status(args) => status::run(&args, &Context::load(&global)?).await,
+        Command::Explain(args) => explain::run(&args, &Context::load(&global)?).await,
         Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
         Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
+        Command::Unload(args) => unload::run(&args, &Context::load(&global)?, watcher).await,
         Command::Sql(args) => sql::run(&args, &Context::load(&global)?).await,
     }
 }
@@ -187,11 +208,23 @@ mod tests {
             "loadline scan --feed f --full --dry-run",
             "loadline scan --from 2026-01-31 --to 2026-02-01T05",
             "loadline etl --feed f --workers 3 --order newest",
+            "loadline run --workers 3 --order newest",
+            "loadline status",
+            "loadline status --feed f -o json",
+            "loadline explain s3://bucket/a.csv",
+            "loadline explain a.csv -o json",
             "loadline jobs 7",
             "loadline jobs --status FAILED --feed f -o csv",
             "loadline rejects --job 3 --feed f --limit 5 -o json",
             "loadline retry 1 2 3",
             "loadline retry --failed",
+            "loadline retry --unloaded",
+            "loadline retry --unloaded --file file:///in/a.csv",
+            "loadline retry --unloaded --feed f --from 2026-01-31 --to 2026-02-01",
+            "loadline unload --file file:///in/a.csv",
+            "loadline unload --file file:///in/a.csv --feed f --yes",
+            "loadline unload --job 3 --yes -o json",
+            "loadline unload --feed f --from 2026-01-31 --to 2026-02-01T05",
             "loadline sql --job 1 SELECT -o json",
             "loadline sql --uri a --uri b SELECT",
         ] {
@@ -207,11 +240,23 @@ mod tests {
             "loadline scan --from 2026-01-01",
             "loadline scan --from yesterday --to 2026-01-02",
             "loadline etl --workers 0",
+            "loadline run --workers 0",
             "loadline jobs --status NONE",
+            "loadline status -o csv",
             "loadline jobs 7 --status FAILED",
             "loadline rejects --limit 0",
             "loadline retry",
             "loadline retry 1 --failed",
+            "loadline retry 1 --unloaded",
+            "loadline retry --file file:///in/a.csv",
+            "loadline retry --unloaded --from 2026-01-31 --to 2026-02-01",
+            "loadline retry --unloaded --file file:///in/a.csv --from 2026-01-31 --to 2026-02-01",
+            "loadline unload",
+            "loadline unload --feed f",
+            "loadline unload --feed f --from 2026-01-31",
+            "loadline unload --from 2026-01-31 --to 2026-02-01",
+            "loadline unload --job 3 --file file:///in/a.csv",
+            "loadline unload --job 3 --feed f",
             "loadline sql SELECT",
             "loadline sql --job 1 --uri a SELECT",
             "loadline sql --job 1",

@@ -24,6 +24,15 @@ pub enum Format {
     Csv,
 }
 
+/// How a page that is no table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PageFormat {
+    /// For people
+    Table,
+    /// One object
+    Json,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Null,
@@ -256,6 +265,18 @@ pub fn clipped(text: &str, length_max: usize) -> String {
     short
 }
 
+/// A name of at most `length_max` characters as shown, with `…` in the place of its middle: names differ at their ends.
+pub fn shortened(name: &str, length_max: usize) -> String {
+    let chars: Vec<char> = printable(name).chars().collect();
+    if chars.len() <= length_max {
+        return chars.into_iter().collect();
+    }
+    let tail = length_max.saturating_sub(1) / 2;
+    let head = length_max.saturating_sub(1) - tail;
+    let (head, tail) = (&chars[..head], &chars[chars.len() - tail..]);
+    head.iter().chain(['…'].iter()).chain(tail).collect()
+}
+
 /// Where data goes. Flush it, by [`Printer::finish`] or by hand, and pass what comes of it to [`written`].
 pub fn stdout() -> BufWriter<io::Stdout> {
     BufWriter::new(io::stdout())
@@ -329,6 +350,7 @@ mod tests {
     fn clipping_counts_characters_as_shown() {
         assert_eq!(clipped("äbcdef", 4), "äbc…");
         assert_eq!(clipped("abcd", 4), "abcd");
+        assert_eq!((shortened("feed_one", 6).as_str(), shortened("äb", 2).as_str()), ("fee…ne", "äb"));
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Watcher {
         Arc::new(move |event| shared.see(event))
     }
 
+    /// Prints a line beside the bars.
+    pub fn say(&self, line: &str) {
+        self.shared.bars.suspend(|| report::line(line));
+    }
+
     /// Takes the bars away and says what the run came to so far. Prints nothing.
     pub fn finish(&self) -> Summary {
         let mut state = self.shared.state();

@@ -1,16 +1,21 @@
 //! `scan`: from listings to jobs.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::output::{self, Format, Table, Value};
-use super::{Context, Exit, Watcher, human, parse_time, report};
+use super::signals::Signals;
+use super::{Context, Exit, LogFormat, Watcher, human, parse_time, report};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
+use crate::job::{JobStore, ScannerLock};
+use crate::retention;
 use crate::scanner::{Scan, ScanReport, ScanRequest};
+use crate::source::Source;
 
 /// List the source once, record new files and form jobs
 ///
@@ -52,44 +57,106 @@ pub async fn run(args: &ScanArgs, context: &Context, watcher: &Watcher) -> Resul
         return Err(Error::config("--to is not later than --from: no hour lies between them"));
     }
     let request = ScanRequest { full: args.full, from: args.from, to: args.to, dry_run: args.dry_run };
-    let mut reports = scan(context, args.feed.as_deref(), &request, watcher).await?;
+    let signals = Signals::listen(&context.global)?;
+    // What a scan has registered stays; the next one goes on.
+    let scanned = tokio::select! {
+        () = signals.stop.asked() => {
+            watcher.finish();
+            return Ok(signals.exit().unwrap_or(Exit::Done));
+        }
+        scanned = scan(context, args.feed.as_deref(), &request, watcher) => scanned?,
+    };
     watcher.finish();
+    let Some(mut reports) = scanned else {
+        report::note(&context.global, "another scanner is at work on this metadata database: nothing was scanned");
+        return Ok(Exit::Done);
+    };
     for report in &reports {
         if args.dry_run {
             print_plan(report)?;
-        } else if report.is_news() || std::io::stderr().is_terminal() {
-            report::note(&context.global, &render(report));
+        } else {
+            tell(context, report, watcher);
         }
     }
     // Every feed has had its turn before the first error is told.
-    let broken_off = reports.iter_mut().find_map(|report| {
-        let error = report.broken_off.take()?;
-        Some(error.context(format!("the listing of feed `{}` broke off", report.feed)))
-    });
-    broken_off.map_or(Ok(Exit::Done), Err)
+    reports.iter_mut().find_map(broken_off).map_or(Ok(Exit::Done), Err)
 }
 
-/// Scans the named feed, or all.
+/// Says what a scan came to, where there is news or somebody watches.
+pub(super) fn tell(context: &Context, report: &ScanReport, watcher: &Watcher) {
+    let global = &context.global;
+    match global.log_format {
+        _ if global.quiet => {}
+        LogFormat::Json if report.is_news() => watcher.say(&json(report)),
+        LogFormat::Text if report.is_news() || std::io::stderr().is_terminal() => watcher.say(&render(report)),
+        LogFormat::Json | LogFormat::Text => {}
+    }
+}
+
+pub(super) fn broken_off(report: &mut ScanReport) -> Option<Error> {
+    let error = report.broken_off.take()?;
+    Some(error.context(format!("the listing of feed `{}` broke off", report.feed)))
+}
+
+/// Scans the named feed, or all, then deletes what is past its retention; `None` where another scanner is at work.
 pub(super) async fn scan(
     context: &Context,
     feed: Option<&str>,
     request: &ScanRequest,
     watcher: &Watcher,
-) -> Result<Vec<ScanReport>> {
+) -> Result<Option<Vec<ScanReport>>> {
     let feeds: Vec<&Feed> = match feed {
         Some(name) => vec![context.config.feed(name)?],
         None => context.config.feeds.iter().collect(),
     };
     let (store, source) = (context.job_store().await?, context.source()?);
-    let observer = watcher.observer();
+    // A dry run does nobody's work twice.
+    let lock = if request.dry_run { Some(ScannerLock::holding(())) } else { store.lock_scanner().await? };
+    let Some(lock) = lock else { return Ok(None) };
     let mut reports = Vec::with_capacity(feeds.len());
     for feed in feeds {
-        let settings = &context.config.scanner;
-        let now = clock::now();
-        let scan = Scan { source: &source, store: store.as_ref(), feed, settings, request, observer: &observer, now };
-        reports.push(scan.run().await.map_err(|error| error.context(format!("scan of feed `{}`", feed.name)))?);
+        reports.push(scan_feed(context, feed, (store.as_ref(), &source), request, watcher).await?);
     }
-    Ok(reports)
+    if !request.dry_run {
+        prune(context, store.as_ref()).await;
+    }
+    drop(lock);
+    Ok(Some(reports))
+}
+
+pub(super) async fn scan_feed(
+    context: &Context,
+    feed: &Feed,
+    (store, source): (&dyn JobStore, &Source),
+    request: &ScanRequest,
+    watcher: &Watcher,
+) -> Result<ScanReport> {
+    let (settings, observer, now) = (&context.config.scanner, &watcher.observer(), clock::now());
+    let scan = Scan { source, store, feed, settings, request, observer, now };
+    scan.run().await.map_err(|error| error.context(format!("scan of feed `{}`", feed.name)))
+}
+
+/// Deletes what is past its retention, for some seconds at most. What can't be deleted now does no harm until the next
+/// scan.
+pub(super) async fn prune(context: &Context, store: &dyn JobStore) {
+    if let Err(error) = try_to_prune(context, store).await {
+        tracing::warn!(error = error.chain(), "retention: not everything that is old could be deleted");
+    }
+}
+
+async fn try_to_prune(context: &Context, store: &dyn JobStore) -> Result<()> {
+    let (settings, now) = (&context.config.retention, clock::now());
+    let jobs = retention::prune_jobs(store, settings, now).await?;
+    if jobs > 0 {
+        tracing::info!(jobs, "retention: LOADED jobs deleted");
+    }
+    if settings.rejects.is_some() {
+        let rejects = retention::prune_rejects(context.warehouse().await?.as_ref(), settings, now).await?;
+        if rejects > 0 {
+            tracing::info!(rejects, "retention: rejects deleted");
+        }
+    }
+    Ok(())
 }
 
 impl ScanReport {
@@ -133,6 +200,24 @@ pub(super) fn render(report: &ScanReport) -> String {
         text.push_str(&format!("; left alone: {}", ignored.join(", ")));
     }
     text
+}
+
+/// The same for programs.
+fn json(report: &ScanReport) -> String {
+    let ignored: BTreeMap<&str, u64> = report.ignored.iter().map(|(reason, count)| (reason.reason(), *count)).collect();
+    serde_json::json!({
+        "event": "scan_ended",
+        "feed": report.feed,
+        "full": report.full,
+        "keys": report.keys,
+        "new": report.new,
+        "new_bytes": report.new_bytes,
+        "jobs": report.jobs.len(),
+        "waiting": report.waiting,
+        "quarantined": report.quarantined,
+        "ignored": ignored,
+    })
+    .to_string()
 }
 
 fn hours(report: &ScanReport) -> String {

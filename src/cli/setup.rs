@@ -11,6 +11,7 @@ use crate::config::{Config, Database};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
+use crate::job::JobStore;
 use crate::source;
 use crate::warehouse::{TableSpec, Warehouse};
 
@@ -86,8 +87,9 @@ fn grants(config: &Config) -> String {
 
 /// Looks at everything and changes nothing.
 async fn check(context: &Context) -> Result<()> {
-    context.job_store().await?;
+    let store = context.job_store().await?;
     let warehouse = context.warehouse().await?;
+    refuse_obstacles(context, store.as_ref(), warehouse.as_ref()).await?;
     for feed in &context.config.feeds {
         check_table(feed, warehouse.as_ref()).await?;
     }
@@ -109,6 +111,7 @@ async fn set_up(context: &Context) -> Result<()> {
     if let Some(version) = warehouse.version().await? {
         refuse_newer(context, ("reporting", &databases.reporting_database), version, backend::REPORTING_VERSION)?;
     }
+    refuse_obstacles(context, store.as_ref(), warehouse.as_ref()).await?;
     let ran = store.migrate(context.config.scanner.start_from).await?;
     created(context, &format!("metadata database {}", databases.metadata_database), &ran);
     context.check_recorded_feeds(&store.recorded_feeds().await?)?;
@@ -132,6 +135,23 @@ async fn set_up(context: &Context) -> Result<()> {
 
 fn refuse_newer(context: &Context, database: (&str, &Database), found: u32, known: u32) -> Result<()> {
     if found > known { context.check_version(database, Some(found), known) } else { Ok(()) }
+}
+
+/// What would break the guarantees is no place to load into.
+async fn refuse_obstacles(context: &Context, store: &dyn JobStore, warehouse: &dyn Warehouse) -> Result<()> {
+    let tables: Vec<TableSpec> = context.config.feeds.iter().map(TableSpec::of).collect();
+    let databases = &context.config;
+    refuse("metadata", &databases.metadata_database, store.obstacles().await?)?;
+    refuse("reporting", &databases.reporting_database, warehouse.obstacles(&tables).await?)
+}
+
+fn refuse(role: &str, database: &Database, obstacles: Vec<String>) -> Result<()> {
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config(format!("the {role} database {database} can't be used as it is"))
+        .caused_by(obstacles.join("\n"))
+        .hint("exactly-once can't be promised on it; nothing was changed"))
 }
 
 fn created(context: &Context, what: &str, ran: &[String]) {
@@ -199,6 +219,18 @@ mod tests {
 
     fn columns(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned())).collect()
+    }
+
+    #[test]
+    fn every_obstacle_is_told() {
+        let database = Database::Sqlite { path: "/srv/m.db".into() };
+        refuse("metadata", &database, Vec::new()).unwrap();
+        let error = refuse("metadata", &database, vec!["it is slow: buy".to_owned(), "it is far: move".to_owned()]);
+        let error = error.unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        for said in ["metadata database sqlite:///srv/m.db", "it is slow: buy\nit is far: move"] {
+            assert!(error.chain().contains(said), "{}", error.chain());
+        }
     }
 
     #[test]

@@ -9,12 +9,17 @@ use super::{Exit, human};
 use crate::job::JobId;
 use crate::progress::{JobEnd, Outcome};
 
+/// Single jobs that are remembered: a run may last for weeks.
+pub const KEPT_MAX: usize = 1000;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     pub jobs_loaded: u64,
     pub jobs_failed: u64,
-    /// To be tried again later, by themselves.
+    /// To be tried again later, by themselves: the last [`KEPT_MAX`] of them.
     pub postponed: BTreeSet<JobId>,
+    /// Given back to the queue because the run was stopped.
+    pub jobs_given_back: u64,
     /// Taken over by another worker, which counts them.
     pub jobs_lost: u64,
     /// Files of the jobs that were loaded or failed.
@@ -23,7 +28,7 @@ pub struct Summary {
     pub rows: u64,
     pub rejects: u64,
     pub elapsed: Duration,
-    /// Every failed job with its `failure_msg`.
+    /// The first [`KEPT_MAX`] failed jobs, each with its `failure_msg`.
     pub failures: Vec<(JobId, String)>,
 }
 
@@ -34,10 +39,19 @@ impl Summary {
             Outcome::Loaded => self.jobs_loaded += 1,
             Outcome::Failed(reason) => {
                 self.jobs_failed += 1;
-                self.failures.push((end.job, reason.clone()));
+                if self.failures.len() < KEPT_MAX {
+                    self.failures.push((end.job, reason.clone()));
+                }
             }
             Outcome::Postponed(..) => {
                 self.postponed.insert(end.job);
+                if self.postponed.len() > KEPT_MAX {
+                    self.postponed.pop_first();
+                }
+                return;
+            }
+            Outcome::GivenBack(_) => {
+                self.jobs_given_back += 1;
                 return;
             }
             Outcome::Lost => {
@@ -58,7 +72,7 @@ impl Summary {
 
     /// No job ended: there was nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.jobs_loaded + self.jobs_failed + self.jobs_postponed() + self.jobs_lost == 0
+        self.jobs_loaded + self.jobs_failed + self.jobs_postponed() + self.jobs_given_back + self.jobs_lost == 0
     }
 
     pub fn records(&self) -> u64 {
@@ -76,8 +90,12 @@ impl Summary {
     /// `4 jobs loaded, 1 failed; 30 files (4.8 MiB); 106,000 records = 105,990 rows + 10 rejects; 52,995 rows/s; 2.0 s`
     pub fn render(&self) -> String {
         let mut text = format!("{} loaded", human::counted(self.jobs_loaded, "job"));
-        let others =
-            [(self.jobs_failed, "failed"), (self.jobs_postponed(), "postponed"), (self.jobs_lost, "taken over")];
+        let others = [
+            (self.jobs_failed, "failed"),
+            (self.jobs_postponed(), "postponed"),
+            (self.jobs_given_back, "given back"),
+            (self.jobs_lost, "taken over"),
+        ];
         for (count, word) in others.into_iter().filter(|(count, _)| *count > 0) {
             let _ = write!(text, ", {} {word}", human::count(count));
         }
@@ -121,6 +139,7 @@ pub(super) fn job_line(end: &JobEnd) -> String {
         Outcome::Postponed(delay, reason) => {
             format!("job {job} ({feed}) will be tried again in {}: {}", human::duration(*delay), printable(reason))
         }
+        Outcome::GivenBack(reason) => format!("job {job} ({feed}) given back to the queue: {}", printable(reason)),
         Outcome::Lost => format!("job {job} ({feed}) was taken over by another worker"),
     }
 }
@@ -131,6 +150,7 @@ pub(super) fn job_json(end: &JobEnd) -> String {
         Outcome::Loaded => ("loaded", None, None),
         Outcome::Failed(reason) => ("failed", Some(reason), None),
         Outcome::Postponed(delay, reason) => ("postponed", Some(reason), Some(delay.as_secs_f64())),
+        Outcome::GivenBack(reason) => ("given_back", Some(reason), None),
         Outcome::Lost => ("lost", None, None),
     };
     serde_json::json!({

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::mysql::{MysqlUrl, mysql_database};
-use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawScanner};
+use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner};
 use super::schema_file::read_schema;
 use super::suggest::shown;
 use super::units::{parse_duration, parse_size, parse_time};
 use super::urls::{mask, source_url, sqlite_path, substitute};
-use super::{Config, Database, EtlConfig, ScannerConfig, SourceConfig};
+use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig, SourceConfig};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Layout, Schema, is_identifier};
 use crate::job::JobLimits;
@@ -20,6 +20,12 @@ use crate::job::JobLimits;
 pub(super) const JOB_FILES_MAX: u64 = 1_000_000;
 pub(super) const WORKERS_MAX: u64 = 256;
 pub(super) const ATTEMPTS_MAX: u64 = 1000;
+pub(super) const CONNECTIONS_MAX: u64 = 64;
+/// Files side by side where the config does not say: fewer leave the database idle while a file is read, more only share
+/// the memory of a worker out into smaller segments.
+const CONNECTIONS_DEFAULT: std::ops::RangeInclusive<usize> = 2..=8;
+/// A shorter lease would end between two heartbeats on a busy machine.
+const LEASE_MIN: Duration = Duration::from_secs(2);
 /// A scanner that never rests would only heat the source.
 const FREQUENCY_MIN: Duration = Duration::from_secs(1);
 /// Tables of loadline itself, and of SQLite.
@@ -42,10 +48,11 @@ pub(super) fn load(path: &Path, env: Env<'_>) -> Result<Config> {
     let reporting_database = check.database("reporting_database", &raw.reporting_database)?;
     let scanner = check.scanner(&raw.scanner)?;
     let etl = check.etl(&raw.etl)?;
+    let retention = check.retention(&raw.retention)?;
     let (feeds, schema_files) = check.feeds(&raw.feeds)?;
     let path = path.to_owned();
     let source = SourceConfig { url };
-    Ok(Config { path, source, metadata_database, reporting_database, feeds, scanner, etl, schema_files })
+    Ok(Config { path, source, metadata_database, reporting_database, feeds, scanner, etl, retention, schema_files })
 }
 
 /// The folder of the config file, absolute: what relative paths in it begin from.
@@ -119,10 +126,7 @@ impl Check<'_> {
             Some(_) => Some(self.value("scanner.start_from", &raw.start_from, parse_time)?),
             None => None,
         };
-        let settle = match &raw.settle {
-            Some(_) => Some(self.duration("scanner.settle", &raw.settle)?),
-            None => None,
-        };
+        let settle = self.duration_if_any("scanner.settle", &raw.settle)?;
         let size_max = self.value("scanner.max_job_size", &raw.max_job_size, |text| match parse_size(text)? {
             0 => Err("a job holds at least 1B".to_owned()),
             size => Ok(size),
@@ -145,6 +149,17 @@ impl Check<'_> {
         })
     }
 
+    fn duration_if_any(&self, key: &str, value: &Option<String>) -> Result<Option<chrono::Duration>> {
+        value.as_ref().map(|_| self.duration(key, value)).transpose()
+    }
+
+    fn retention(&self, raw: &RawRetention) -> Result<RetentionConfig> {
+        Ok(RetentionConfig {
+            rejects: self.duration_if_any("retention.rejects", &raw.rejects)?,
+            jobs: self.duration_if_any("retention.jobs", &raw.jobs)?,
+        })
+    }
+
     fn count(&self, key: &str, value: u64, max: u64) -> Result<u64> {
         if (1..=max).contains(&value) {
             return Ok(value);
@@ -161,6 +176,15 @@ impl Check<'_> {
         };
         Ok(EtlConfig {
             workers: self.count("etl.workers", raw.workers, WORKERS_MAX)? as usize,
+            connections: match raw.connections {
+                Some(connections) => self.count("etl.connections", connections, CONNECTIONS_MAX)? as usize,
+                None => cores().clamp(*CONNECTIONS_DEFAULT.start(), *CONNECTIONS_DEFAULT.end()),
+            },
+            max_expiries: self.count("etl.max_expiries", raw.max_expiries, ATTEMPTS_MAX)? as u32,
+            lease: self.value("etl.lease", &raw.lease, |text| match parse_duration(text)? {
+                lease if lease < LEASE_MIN => Err("a lease holds at least 2s".to_owned()),
+                lease => Ok(lease),
+            })?,
             max_attempts: self.count("etl.max_attempts", raw.max_attempts, ATTEMPTS_MAX)? as u32,
             order: raw.order,
             max_reject_ratio: ratio("etl.max_reject_ratio", raw.max_reject_ratio)?,
@@ -195,11 +219,12 @@ impl Check<'_> {
         let table_key = if raw.table.is_some() { key("table") } else { key("name") };
         let table = raw.table.clone().or_else(|| Some(name.clone()));
         let table = self.value(&table_key, &table, table_name)?;
+        let fresh_within = self.duration_if_any(&key("fresh_within"), &raw.fresh_within)?;
         let default_schema = format!("schemas/{name}.yaml");
         let schema_file = Path::new(raw.schema.as_deref().unwrap_or(&default_schema));
         let schema = self.schema(&key("schema"), schema_file)?;
         let on_overwrite = raw.on_overwrite;
-        let feed = Feed { name, prefix, layout, files, table, on_overwrite, schema };
+        let feed = Feed { name, prefix, layout, files, table, on_overwrite, fresh_within, schema };
         Ok((feed, self.folder.join(schema_file)))
     }
 
@@ -240,6 +265,10 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn is_mysql(url: &str, env: Env<'_>) -> bool {

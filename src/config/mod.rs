@@ -45,6 +45,7 @@ pub struct Config {
     pub feeds: Vec<Feed>,
     pub scanner: ScannerConfig,
     pub etl: EtlConfig,
+    pub retention: RetentionConfig,
     /// Where the schema of each feed was read from, absolute.
     schema_files: Vec<PathBuf>,
 }
@@ -93,13 +94,28 @@ pub struct ScannerConfig {
 pub struct EtlConfig {
     /// Jobs that are loaded at the same time, 1 or more.
     pub workers: usize,
+    /// Files of one job that are loaded side by side, 1 or more.
+    pub connections: usize,
     /// Claims of a job before it is FAILED, 1 or more.
     pub max_attempts: u32,
+    /// Workers that may die over a job before it is FAILED, 1 or more.
+    pub max_expiries: u32,
+    /// How long a claim holds without a sign of life.
+    pub lease: std::time::Duration,
     pub order: JobOrder,
     /// Part of a file's records that may be rejects, 0 to 1.
     pub max_reject_ratio: f64,
     /// Part of a column's values in a file that may not convert, 0 to 1.
     pub max_invalid_ratio: f64,
+}
+
+/// How long what is done with is kept; `None`: for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// Rejects, from when their file was complete.
+    pub rejects: Option<chrono::Duration>,
+    /// LOADED jobs, from when they ended.
+    pub jobs: Option<chrono::Duration>,
 }
 
 impl Config {

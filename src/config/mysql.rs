@@ -306,3 +306,130 @@ fn readable(key: &'static str, file: Option<&str>, folder: &Path) -> Result<Opti
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME_LESS: Env<'static> = &|_| None;
+
+    fn database(url: &str, keys: RawDatabase, env: Env<'_>) -> Result<MysqlDatabase, String> {
+        let url = MysqlUrl::parse(url, env)?;
+        mysql_database(url, &keys, Path::new("/config"), env).map_err(|(key, problem)| format!("{key}: {problem}"))
+    }
+
+    fn plain(url: &str) -> Result<MysqlDatabase, String> {
+        database(url, RawDatabase::of(String::new()), HOME_LESS)
+    }
+
+    #[test]
+    fn urls_name_user_host_and_database() {
+        for (url, shown) in [
+            ("mysql://loader@db.example/raw_data", "mysql://loader@db.example:3306/raw_data"),
+            ("MySQL://loader@db:3307/raw%20data", "mysql://loader@db:3307/raw%20data"),
+            ("mysql://a%40b:se/c:r@t@[::1]:3307/x", "mysql://a%40b@[::1]:3307/x"),
+            (
+                "mysql://loader@localhost/x?socket=/run/my%20sql.sock",
+                "mysql://loader@localhost/x?socket=/run/my%20sql.sock",
+            ),
+        ] {
+            let read = plain(url).unwrap();
+            assert_eq!(read.to_string(), shown);
+            let again = plain(&shown.replace('@', if read.password.is_some() { ":se/c:r@t@" } else { "@" }));
+            assert_eq!(again.unwrap(), read, "{shown} reads back as something else");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_and_not_repeated() {
+        for (url, reason) in [
+            ("mysql:loader@db/x", "write mysql://"),
+            ("mysql://loader:hunter2@db", "names no database"),
+            ("mysql://loader:hunter2@db/", "names no database"),
+            ("mysql://loader:hunter2@db:port/x", "no port"),
+            ("mysql://loader:hunter2@db:0/x", "no port"),
+            ("mysql://loader:hunter2@[::1/x", "without its `]`"),
+            ("mysql://loader:hunter2@db/x/y", "not a name of a database"),
+            ("mysql://loader:hunter2@db/x?ssl=hunter2", "is not known"),
+            ("mysql://loader:hunter2@db/x?socket=s", "no absolute path"),
+            ("mysql://db/x", "names no user"),
+            ("mysql://loader:${PW}@db/x", "`PW` is not set"),
+        ] {
+            let problem = plain(url).unwrap_err();
+            assert!(problem.contains(reason) && !problem.contains("hunter2"), "{url}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_password_from_the_environment_may_hold_any_character() {
+        let env = |name: &str| (name == "PW").then(|| "a%40/b@c?d#e${PW}".to_owned());
+        let read = database("mysql://loader:${PW}@db/x", RawDatabase::of(String::new()), &env).unwrap();
+        assert_eq!(read.password.as_ref().unwrap().secret.reveal(), "a%40/b@c?d#e${PW}");
+        assert!(!format!("{read:?} {read} {}", read.masked_url()).contains("a%40"), "{read:?}");
+        assert_eq!(read.masked_url(), "mysql://loader:***@db:3306/x");
+    }
+
+    #[test]
+    fn beyond_this_machine_only_what_is_written_goes_unencrypted() {
+        let verified = Tls::Verified { ca_file: None, identity: None };
+        for (url, written, tls) in [
+            ("mysql://u@db/x", None, &verified),
+            ("mysql://u@db/x", Some(RawTls::Disabled), &Tls::Plain),
+            ("mysql://u@10.0.0.1/x", None, &verified),
+            ("mysql://u@localhost.example/x", None, &verified),
+            ("mysql://u@127.0.0.1/x", None, &Tls::Plain),
+            ("mysql://u@[::1]/x", None, &Tls::Plain),
+            ("mysql://u@localhost:3307/x", None, &Tls::Plain),
+            ("mysql://u@localhost:3307/x", Some(RawTls::Verified), &verified),
+            ("mysql://u@db/x?socket=/s", None, &Tls::Plain),
+        ] {
+            let keys = RawDatabase { tls: written, ..RawDatabase::of(String::new()) };
+            assert_eq!(database(url, keys, HOME_LESS).unwrap().tls, *tls, "{url}");
+        }
+        let keys = RawDatabase {
+            tls: Some(RawTls::Disabled),
+            tls_ca_file: Some("ca".to_owned()),
+            ..RawDatabase::of(String::new())
+        };
+        assert!(database("mysql://u@db/x", keys, HOME_LESS).unwrap_err().starts_with("tls_ca_file: "));
+        let keys = RawDatabase { tls_ca_file: Some("no such file".to_owned()), ..RawDatabase::of(String::new()) };
+        assert!(
+            database("mysql://u@db/x", keys, HOME_LESS).unwrap_err().starts_with("tls_ca_file: /config/no such file")
+        );
+    }
+
+    #[test]
+    fn the_option_file_fills_what_nobody_names() {
+        let home = tempfile::tempdir().unwrap();
+        let options = "[client]\nuser=from_file\npassword='from # file'\nhost=other\nport=3310\nsocket=/run/s\n";
+        std::fs::write(home.path().join(".my.cnf"), options).unwrap();
+        std::fs::write(home.path().join("pw"), "first line\nsecond\n").unwrap();
+        let env = |name: &str| match name {
+            "HOME" => home.path().to_str().map(str::to_owned),
+            "MYSQL_PWD" => Some("from environment".to_owned()),
+            _ => None,
+        };
+        let read = |url: &str, keys: RawDatabase| database(url, keys, &env);
+        let none = || RawDatabase::of(String::new());
+        let secret = |read: &MysqlDatabase| read.password.as_ref().map(|p| p.secret.reveal().to_owned());
+
+        let all = read("mysql:///x", none()).unwrap();
+        assert_eq!((all.user.as_str(), all.host.as_str(), all.port), ("from_file", "other", 3310));
+        assert_eq!((all.socket.as_deref(), secret(&all).as_deref()), (None, Some("from # file")));
+        let local = read("mysql://u@localhost/x", none()).unwrap();
+        assert_eq!((local.user.as_str(), local.socket.as_deref()), ("u", Some(Path::new("/run/s"))));
+        let named = read("mysql://u:mine@db/x", none()).unwrap();
+        assert_eq!((named.port, named.socket.as_deref(), secret(&named).as_deref()), (3306, None, Some("mine")));
+
+        let file = home.path().join("pw").to_str().map(str::to_owned);
+        let keys = || RawDatabase { password_file: file.clone(), ..none() };
+        let from_file = read("mysql://u@db/x", keys()).unwrap();
+        assert_eq!(secret(&from_file).as_deref(), Some("first line"));
+        assert_eq!(from_file.password_file(), Some(home.path().join("pw").as_path()));
+        assert!(read("mysql://u:mine@db/x", keys()).unwrap_err().starts_with("password_file: "));
+
+        std::fs::remove_file(home.path().join(".my.cnf")).unwrap();
+        let last = read("mysql://u@db/x", none()).unwrap();
+        assert_eq!(secret(&last).as_deref(), Some("from environment"));
+    }
+}

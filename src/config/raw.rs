@@ -25,6 +25,8 @@ pub(super) struct RawConfig {
     pub scanner: RawScanner,
     #[serde(default)]
     pub etl: RawEtl,
+    #[serde(default)]
+    pub retention: RawRetention,
 }
 
 /// Where the files are.
@@ -120,6 +122,10 @@ pub(super) struct RawFeed {
     /// the old bytes stay. `reload`: its new bytes take the place of the old ones. `ignore`: keeps what was loaded.
     #[serde(default)]
     pub on_overwrite: OnOverwrite,
+    /// `status` calls the feed stale when the newest hour that is loaded ended longer ago than this, or a file has waited
+    /// longer than this; null: never.
+    #[serde(default)]
+    pub fresh_within: Option<String>,
 }
 
 impl RawFeed {
@@ -187,9 +193,19 @@ pub(super) struct RawEtl {
     /// Jobs that are loaded at the same time.
     #[schemars(range(min = 1, max = super::check::WORKERS_MAX))]
     pub workers: u64,
+    /// Files of one job that are loaded side by side, each over a connection of its own; null: as many as there are
+    /// cores, 2 to 8.
+    #[schemars(range(min = 1, max = super::check::CONNECTIONS_MAX))]
+    pub connections: Option<u64>,
     /// How often a job is tried before it is FAILED, where trying again may help.
     #[schemars(range(min = 1, max = super::check::ATTEMPTS_MAX))]
     pub max_attempts: u64,
+    /// How many workers may die over a job before it is FAILED.
+    #[schemars(range(min = 1, max = super::check::ATTEMPTS_MAX))]
+    pub max_expiries: u64,
+    /// How long a job stays with a worker that gives no sign of life, at least 2s.
+    #[schemars(with = "String")]
+    pub lease: Option<String>,
     /// Which end of the queue comes first.
     pub order: JobOrder,
     /// A file fails when more than this part of its records are rejects, 0 to 1; fewer than ten never fail it.
@@ -202,6 +218,25 @@ pub(super) struct RawEtl {
 
 impl Default for RawEtl {
     fn default() -> Self {
-        Self { workers: 2, max_attempts: 5, order: JobOrder::Oldest, max_reject_ratio: 0.05, max_invalid_ratio: 0.05 }
+        Self {
+            workers: 2,
+            connections: None,
+            max_attempts: 5,
+            max_expiries: 3,
+            lease: Some("60s".to_owned()),
+            order: JobOrder::Oldest,
+            max_reject_ratio: 0.05,
+            max_invalid_ratio: 0.05,
+        }
     }
+}
+
+/// What a scan deletes of old records. Files and what is loaded of them are remembered for ever.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRetention {
+    /// Rejects, with their raw text, of files that were completely loaded longer ago than this; null: none.
+    pub rejects: Option<String>,
+    /// LOADED jobs that ended longer ago than this; null: none.
+    pub jobs: Option<String>,
 }

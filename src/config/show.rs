@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawScanner, RawSource, RawTls};
+use super::raw::{RawConfig, RawDatabase, RawEtl, RawFeed, RawRetention, RawScanner, RawSource, RawTls};
 use super::units::{show_duration, show_size, show_time};
 use super::urls::mask;
-use super::{Config, Database, EtlConfig, ScannerConfig, Tls};
+use super::{Config, Database, EtlConfig, RetentionConfig, ScannerConfig, Tls};
 use crate::feed::Feed;
 
 pub(super) fn effective_yaml(config: &Config) -> String {
@@ -19,6 +19,7 @@ pub(super) fn effective_yaml(config: &Config) -> String {
         feeds: config.feeds.iter().zip(schemas).map(|(known, schema)| feed(known, schema)).collect(),
         scanner: scanner(&config.scanner),
         etl: etl(&config.etl),
+        retention: retention(&config.retention),
     };
     // Maps of texts and numbers: there is nothing in it that YAML can't hold.
     serde_yaml::to_string(&raw).unwrap_or_else(|error| format!("# {error}\n"))
@@ -52,12 +53,20 @@ fn feed(feed: &Feed, schema: &Path) -> RawFeed {
         schema: Some(schema.display().to_string()),
         table: Some(feed.table.clone()),
         on_overwrite: feed.on_overwrite,
+        fresh_within: feed.fresh_within.map(show),
     }
 }
 
+/// Negative durations don't pass the check.
+fn show(duration: chrono::Duration) -> String {
+    show_duration(duration.to_std().unwrap_or_default())
+}
+
+fn retention(retention: &RetentionConfig) -> RawRetention {
+    RawRetention { rejects: retention.rejects.map(show), jobs: retention.jobs.map(show) }
+}
+
 fn scanner(scanner: &ScannerConfig) -> RawScanner {
-    // Negative durations don't pass the check.
-    let show = |duration: chrono::Duration| show_duration(duration.to_std().unwrap_or_default());
     RawScanner {
         frequency: Some(show_duration(scanner.frequency)),
         start_from: scanner.start_from.map(show_time),
@@ -73,7 +82,10 @@ fn scanner(scanner: &ScannerConfig) -> RawScanner {
 fn etl(etl: &EtlConfig) -> RawEtl {
     RawEtl {
         workers: etl.workers as u64,
+        connections: Some(etl.connections as u64),
         max_attempts: etl.max_attempts.into(),
+        max_expiries: etl.max_expiries.into(),
+        lease: Some(show_duration(etl.lease)),
         order: etl.order,
         max_reject_ratio: etl.max_reject_ratio,
         max_invalid_ratio: etl.max_invalid_ratio,

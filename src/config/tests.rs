@@ -73,6 +73,8 @@ fn defaults_are_those_of_the_contract() {
   files: '*.csv*'
   schema: {}
   table: loans
+  on_overwrite: quarantine
+  fresh_within: null
 scanner:
   frequency: 1h
   start_from: null
@@ -84,12 +86,19 @@ scanner:
   max_wait: 0s
 etl:
   workers: 2
+  connections: {connections}
   max_attempts: 5
+  max_expiries: 3
+  lease: 1m
   order: oldest
   max_reject_ratio: 0.05
   max_invalid_ratio: 0.05
+retention:
+  rejects: null
+  jobs: null
 ",
-            schema.display()
+            schema.display(),
+            connections = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
         )
     );
 }
@@ -100,7 +109,7 @@ fn the_example_and_the_schema_that_ship_load_and_hold_the_defaults() {
     let config = check::load(&root.join("config.example.yaml"), &no_env).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let plain = load_in(folder.path(), &format!("{HEAD}{FEED}"), SCHEMA).unwrap();
-    let settings = |config: &Config| format!("{:?} {:?}", config.scanner, config.etl);
+    let settings = |config: &Config| format!("{:?} {:?} {:?}", config.scanner, config.etl, config.retention);
     assert_eq!(settings(&config), settings(&plain));
 
     let schema = &config.feed("loan_applications").unwrap().schema;
@@ -116,6 +125,8 @@ fn the_effective_config_reads_back_as_itself() {
     let config = format!(
         "{HEAD}{FEED}    prefix: a b
     table: other
+    fresh_within: 3h
+retention: {{rejects: 90d, jobs: 365d}}
 scanner: {{frequency: 90s, start_from: 2026-01-31, settle: 1500ms, max_job_size: 1000kB, max_wait: 10m}}
 etl: {{workers: 7, order: newest, max_reject_ratio: 0}}
 "
@@ -126,6 +137,34 @@ etl: {{workers: 7, order: newest, max_reject_ratio: 0}}
     fs::write(&path, first.effective_yaml()).unwrap();
     let second = check::load(&path, &no_env).unwrap();
     assert_eq!(format!("{first:?}"), format!("{:?}", Config { path: first.path.clone(), ..second }));
+}
+
+/// Where the password stands is kept, the password is not.
+#[test]
+fn a_mysql_database_reads_back_as_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["pw", "ca.pem", "client.pem", "client.key"] {
+        fs::write(folder.path().join(file), "hunter2\n").unwrap();
+    }
+    for database in [
+        "url: \"mysql://u@db.example:3307/raw data\", password_file: pw, tls_ca_file: ca.pem",
+        "url: \"mysql://u@db/x\", tls: verified, tls_cert_file: client.pem, tls_key_file: client.key",
+        "url: \"mysql://u@db/x\", tls: disabled",
+        "url: \"mysql://u@localhost/x?socket=/run/s.sock\", password_file: pw",
+    ] {
+        let config = format!("{HEAD}{FEED}").replace("url: \"sqlite://reporting.db\"", database);
+        let first = load_in(folder.path(), &config, SCHEMA).unwrap_or_else(|error| panic!("{}", error.chain()));
+        let yaml = first.effective_yaml();
+        assert!(!yaml.contains("hunter2") && !format!("{first:?}").contains("hunter2"), "{yaml}");
+        fs::create_dir_all(folder.path().join("other")).unwrap();
+        let path = folder.path().join("other/effective.yaml");
+        fs::write(&path, yaml).unwrap();
+        let second = check::load(&path, &no_env).unwrap();
+        assert_eq!(second.reporting_database, first.reporting_database);
+    }
+    let written = format!("{HEAD}{FEED}").replace("sqlite://reporting.db", "mysql://u:hunter2@db/x");
+    let yaml = load_in(folder.path(), &written, SCHEMA).unwrap().effective_yaml();
+    assert!(yaml.contains("mysql://u:***@db:3306/x") && yaml.contains("tls: verified"), "{yaml}");
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! The plan of a load: made once a feed, and put over the files of each job; its partition *i* is file *i* in record
-//! order.
+//! The plan of a load: made once a feed, and put over every file of a job by itself, in record order, when it is read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use super::errors::from_datafusion;
 use super::session::{Grouping, JobFiles, new_session, register_job};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::source::{FileRef, RAW_BYTES_MAX, Source, over_files};
+use crate::source::{FileRef, RAW_BYTES_MAX, Source, over_file};
 use crate::warehouse::Reject;
 
 /// How the files of a feed are loaded.
@@ -31,6 +30,7 @@ pub struct LoadPlanner {
 /// How the files of one job are loaded.
 pub struct LoadPlan {
     plan: Arc<dyn ExecutionPlan>,
+    files: Vec<FileRef>,
     task: Arc<TaskContext>,
     shape: Arc<Shape>,
 }
@@ -72,22 +72,24 @@ impl LoadPlanner {
     }
 
     /// The plan over `files`, none of which is opened yet.
-    pub fn over(&self, files: &[FileRef]) -> Result<LoadPlan> {
-        let plan = over_files(self.plan.clone(), files).map_err(from_datafusion)?;
-        let partitions = plan.output_partitioning().partition_count();
-        if partitions != files.len() {
-            return Err(Error::internal(format!("{} files were planned as {partitions} partitions", files.len())));
-        }
-        Ok(LoadPlan { plan, task: self.task.clone(), shape: self.shape.clone() })
+    pub fn over(&self, files: &[FileRef]) -> LoadPlan {
+        let (plan, task, shape) = (self.plan.clone(), self.task.clone(), self.shape.clone());
+        LoadPlan { plan, files: files.to_vec(), task, shape }
     }
 }
 
 impl LoadPlan {
     /// The cleaned records of file `index` from its first one on. May be called again for another pass.
     pub fn file(&self, index: usize) -> Result<CleanStream> {
+        let file = self.files.get(index).ok_or_else(|| Error::internal(format!("no file {index} was planned")))?;
         // A plan keeps the metrics of every pass, some 80 KiB; those of a copy end with the stream.
-        let plan = reset_plan_states(self.plan.clone()).map_err(from_datafusion)?;
-        let batches = plan.execute(index, self.task.clone()).map_err(from_datafusion)?;
+        let plan = reset_plan_states(self.plan.clone()).and_then(|plan| over_file(plan, file));
+        let plan = plan.map_err(from_datafusion)?;
+        let partitions = plan.output_partitioning().partition_count();
+        if partitions != 1 {
+            return Err(Error::internal(format!("one file was planned as {partitions} partitions")));
+        }
+        let batches = plan.execute(0, self.task.clone()).map_err(from_datafusion)?;
         Ok(CleanStream { batches, shape: self.shape.clone() })
     }
 }

@@ -35,6 +35,7 @@ fn feed(columns: Vec<Column>) -> Feed {
         table: "t".to_owned(),
         on_overwrite: Default::default(),
         schema: Schema { columns, primary_key: vec![] },
+        fresh_within: None,
     }
 }
 
@@ -63,7 +64,7 @@ struct Loaded {
 
 async fn load(feed: &Feed, file: &[u8]) -> crate::error::Result<Loaded> {
     let (source, refs) = source_of(&[("2026/01/01/00/a.csv", file)]).await;
-    let plan = LoadPlanner::new(&source, feed).await?.over(&refs)?;
+    let plan = LoadPlanner::new(&source, feed).await?.over(&refs);
     let mut stream = plan.file(0)?;
     let mut loaded = Loaded::default();
     while let Some(batch) = stream.next().await? {
@@ -251,7 +252,7 @@ async fn every_file_is_a_partition_in_record_order() {
     let names: Vec<String> = (0..5).map(|f| format!("2026/01/01/0{f}/a.csv")).collect();
     let files: Vec<(&str, &[u8])> = names.iter().zip(&bodies).map(|(n, b)| (n.as_str(), b.as_bytes())).collect();
     let (source, refs) = source_of(&files).await;
-    let plan = LoadPlanner::new(&source, &feed).await.unwrap().over(&refs).unwrap();
+    let plan = LoadPlanner::new(&source, &feed).await.unwrap().over(&refs);
     for file in (0..5).rev() {
         let mut stream = plan.file(file).unwrap();
         let mut next = 1;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -106,6 +106,11 @@ impl Layout {
         folder
     }
 
+    /// How long the time is that a folder stands for: an hour, or a day.
+    pub fn period(&self) -> Duration {
+        if self.parts.contains(&Part::Field(Field::Hour)) { Duration::hours(1) } else { Duration::days(1) }
+    }
+
     /// Whether later folders have greater keys, so that a listing may start after a key.
     pub fn key_order_is_time_order(&self) -> bool {
         let fields: Vec<Field> = self
@@ -158,6 +163,7 @@ mod tests {
         let (day, _) = layout.split("dt=2026-01-05/x.csv").unwrap();
         assert_eq!(day.to_rfc3339(), "2026-01-05T00:00:00+00:00");
         assert!(layout.key_order_is_time_order());
+        assert_eq!((layout.period(), hourly().period()), (Duration::days(1), Duration::hours(1)));
         assert!(!Layout::parse("{dd}/{mm}/{yyyy}/").unwrap().key_order_is_time_order());
     }
 

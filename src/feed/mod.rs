@@ -35,6 +35,8 @@ pub struct Feed {
     /// What becomes of a known file that comes with another version.
     pub on_overwrite: OnOverwrite,
     pub schema: Schema,
+    /// How far behind the clock what is loaded may be before people should know.
+    pub fresh_within: Option<chrono::Duration>,
 }
 
 impl Feed {

@@ -109,7 +109,7 @@ pub struct FeedOverview {
     /// Of the backlog: its first hour, and when the longest-waiting file was found.
     pub oldest_unloaded_hour: Option<DateTime<Utc>>,
     pub oldest_found: Option<DateTime<Utc>>,
-    /// Of the LOADED files.
+    /// Of the files whose rows are in the table: LOADED, or QUARANTINED since.
     pub newest_loaded_hour: Option<DateTime<Utc>>,
     pub last_loaded: Option<DateTime<Utc>>,
     /// Files by state, jobs by status (without the NONE row).
@@ -147,7 +147,7 @@ pub struct FileRecord {
     pub error: Option<String>,
     /// When a scanner registered it.
     pub found_time: DateTime<Utc>,
-    /// When it was completely loaded. Set once loaded, kept in quarantine.
+    /// When it was completely loaded. Set once loaded, kept in quarantine, gone when it is unloaded or found again.
     pub loaded_time: Option<DateTime<Utc>>,
 }
 

@@ -28,7 +28,7 @@ pub use plan::{JobDraft, JobLimits, Planner};
 pub use recorded::Recorded;
 pub use retry::backoff;
 pub use store::{Claim, ClaimRequest, ClaimToken, JobFilter, JobOrder, JobStore, ScannerLock, Watermark};
-pub use uri::{file_uri, split_uri_list, uri_list};
+pub use uri::{file_uri, key_of, split_uri_list, uri_list};
 
 pub type JobId = i64;
 
@@ -43,7 +43,7 @@ pub enum JobStatus {
     SentForEtl,
     /// Held by the worker whose claim token it bears, until `lease_until`.
     Processing,
-    /// Every file is complete in the ledger.
+    /// Every file is complete in the ledger, or was unloaded by a person.
     Loaded,
     /// Stopped for good, with `failure_msg`; nothing of its failed files is in the table.
     Failed,
@@ -87,6 +87,7 @@ pub struct Job {
     pub lease_owner: Option<String>,
     pub lease_until: Option<DateTime<Utc>>,
     pub run_after: DateTime<Utc>,
+    /// Once it has ended: of its files that are loaded now, and so for the rejects.
     pub rows_loaded: Option<u64>,
     pub rows_rejected: Option<u64>,
     pub started_time: Option<DateTime<Utc>>,

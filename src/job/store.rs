@@ -96,7 +96,8 @@ pub trait JobStore: Send + Sync {
     /// Names of all feeds ever recorded, sorted.
     async fn recorded_feeds(&self) -> Result<Vec<String>>;
 
-    /// What of the server would break the guarantees, a sentence each with what to do. Empty: nothing.
+    /// What of the server would break the guarantees, a sentence each with what to do. Empty: nothing. Asked before
+    /// `migrate` as well, where the database may be missing; changes nothing.
     async fn obstacles(&self) -> Result<Vec<String>> {
         missing()
     }
@@ -219,7 +220,8 @@ pub trait JobStore: Send + Sync {
         missing()
     }
 
-    /// Every recorded feed, by name.
+    /// Every recorded feed, by name, with its files by state and its jobs by status (those that there are, in any
+    /// order). One consistent picture; a second or two over a million files is well, as people ask for it.
     async fn overview(&self) -> Result<Vec<FeedOverview>> {
         missing()
     }
@@ -239,8 +241,9 @@ pub trait JobStore: Send + Sync {
         missing()
     }
 
-    /// Deletes at most `limit` LOADED jobs that finished before; returns how many. Their files stay, in no job. The job
-    /// that holds a feed's watermark stays.
+    /// Deletes at most `limit` LOADED jobs that finished before; returns how many. Their files stay as they are, in no
+    /// job. The job that holds a feed's watermark (its newest `latest_file_modified_time`, then id) stays. Asked at every
+    /// scan: cheap where nothing is old.
     async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
         let _ = (before, limit);
         missing()

@@ -122,8 +122,9 @@ impl Listing {
         }
     }
 
-    fn hour_of(&self, feed: &Feed, entry: &Entry) -> Result<DateTime<Utc>, Ignored> {
-        let inner = entry.key.strip_prefix(&feed.prefix).ok_or(Ignored::Layout)?;
+    /// The hour or day of a key, where it is one of the feed's by its name alone.
+    pub fn place(feed: &Feed, key: &str) -> Result<DateTime<Utc>, Ignored> {
+        let inner = key.strip_prefix(&feed.prefix).ok_or(Ignored::Layout)?;
         if inner.split('/').any(|part| part.starts_with('.')) {
             return Err(Ignored::Dotfile);
         }
@@ -134,6 +135,11 @@ impl Listing {
         if !feed.files.matches(name) {
             return Err(Ignored::Name);
         }
+        Ok(hour)
+    }
+
+    fn hour_of(&self, feed: &Feed, entry: &Entry) -> Result<DateTime<Utc>, Ignored> {
+        let hour = Self::place(feed, &entry.key)?;
         if self.from.is_some_and(|from| hour < from) || self.to.is_some_and(|to| hour >= to) {
             return Err(Ignored::OutsideWindow);
         }

@@ -24,7 +24,7 @@ pub use block::RAW_BYTES_MAX;
 pub use listing::{Classified, Entry, Ignored, Listing};
 pub use pinned::{head, probe, reachable};
 pub use store::{FileRef, Source};
-pub use table::{STORE_URL, SourceTable, over_files};
+pub use table::{STORE_URL, SourceTable, over_file};
 
 #[cfg(test)]
 mod tests;

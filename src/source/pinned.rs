@@ -123,8 +123,8 @@ async fn check_end(source: &Source, file: &FileRef, path: &Path, read: u64) -> R
 }
 
 fn changed(registered: &str, found: &str) -> Error {
-    Error::data(format!("changed since the scan: registered as version {registered}, now {found}"))
-        .hint("`loadline sql --uri` reads the file as it is now; if its job is FAILED, `loadline retry` takes it so")
+    Error::changed(format!("changed since the scan: registered as version {registered}, now {found}"))
+        .hint("`loadline sql --uri` reads the file as it is now; once its job has FAILED, `loadline retry` takes it so")
 }
 
 fn gone(source: &Source) -> Error {
@@ -136,7 +136,7 @@ fn read_error(source: &Source, error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } if source.is_gone() => gone(source),
         object_store::Error::NotFound { .. } => Error::data("gone: it was there at the scan").caused_by(error),
-        object_store::Error::Precondition { .. } => Error::data("changed since the scan").caused_by(error),
+        object_store::Error::Precondition { .. } => Error::changed("changed since the scan").caused_by(error),
         other => Error::unavailable("the source can't be read").caused_by(other),
     }
 }

@@ -11,7 +11,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::job::file_uri;
+use crate::job::{file_uri, key_of};
 
 /// A file to read: which bytes, under which name.
 #[derive(Debug, Clone)]
@@ -65,9 +65,7 @@ impl Source {
 
     /// The key of a full URI under this source; `None` where it lies elsewhere.
     pub fn key_of(&self, uri: &str) -> Option<String> {
-        let base = format!("{}/", self.url.as_str().trim_end_matches('/'));
-        let key = uri.strip_prefix(&base)?;
-        percent_encoding::percent_decode_str(key).decode_utf8().ok().map(|key| key.into_owned())
+        key_of(self.url.as_str(), uri)
     }
 
     /// Whether keys come in an order that a listing may start in the middle of.

@@ -93,6 +93,7 @@ impl SourceTable {
             source: self.source.clone(),
             feed_schema: self.feed_schema.clone(),
             projection: SplitProjection::unprojected(&table_schema),
+            metrics: ExecutionPlanMetricsSet::new(),
         };
         let groups = self.groups.iter().map(|files| FileGroup::new(files.iter().map(partitioned_file).collect()));
         // The opener reads through the source it holds, so the url is a name only.
@@ -106,15 +107,19 @@ impl SourceTable {
     }
 }
 
-/// The same plan over other files of the same source, one partition a file.
-pub fn over_files(plan: Arc<dyn ExecutionPlan>, files: &[FileRef]) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-    let groups: Vec<FileGroup> = files.iter().map(|file| FileGroup::new(vec![partitioned_file(file)])).collect();
+/// The same plan over one other file of the same source, with metrics of its own: those of the scan belong to its file
+/// source, which a reset of the plan leaves as it is, and would grow with every file.
+pub fn over_file(plan: Arc<dyn ExecutionPlan>, file: &FileRef) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
     let scan = |node: Arc<dyn ExecutionPlan>| {
         let config =
             node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
         let Some(config) = config.cloned() else { return Ok(Transformed::no(node)) };
-        let config = FileScanConfigBuilder::from(config).with_file_groups(groups.clone()).build();
-        Ok(Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>))
+        let Some(source) = config.file_source().downcast_ref::<GuardedCsvSource>().map(GuardedCsvSource::afresh) else {
+            return Ok(Transformed::no(node));
+        };
+        let group = FileGroup::new(vec![partitioned_file(file)]);
+        let config = FileScanConfigBuilder::from(config).with_file_groups(vec![group]).with_source(Arc::new(source));
+        Ok(Transformed::yes(DataSourceExec::from_data_source(config.build()) as Arc<dyn ExecutionPlan>))
     };
     plan.transform(scan).data()
 }
@@ -160,6 +165,13 @@ struct GuardedCsvSource {
     source: Source,
     feed_schema: Arc<Schema>,
     projection: SplitProjection,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl GuardedCsvSource {
+    fn afresh(&self) -> Self {
+        Self { metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
+    }
 }
 
 impl FileSource for GuardedCsvSource {
@@ -198,7 +210,7 @@ impl FileSource for GuardedCsvSource {
     }
 
     fn metrics(&self) -> &ExecutionPlanMetricsSet {
-        self.inner.metrics()
+        &self.metrics
     }
 
     fn file_type(&self) -> &str {

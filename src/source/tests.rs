@@ -64,7 +64,7 @@ async fn another_version_is_refused_before_the_first_byte() {
     let before = file_now(&source, KEY).await;
     put(folder.path(), KEY, b"a\n1\n2\n");
     let error = read(&source, &before).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Data);
+    assert_eq!(error.kind(), ErrorKind::Changed);
     assert!(error.to_string().starts_with("changed since the scan: registered as version 4-"), "{error}");
 }
 

@@ -65,6 +65,21 @@ pub struct Progress {
     pub complete: bool,
 }
 
+/// A row of the ledger, as people ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEntry {
+    pub file: FileNumber,
+    /// The job that took it last. It may be gone from the metadata.
+    pub job: JobId,
+    pub version: String,
+    /// The table that holds its rows.
+    pub table: String,
+    pub completed: Option<DateTime<Utc>>,
+    /// When a person has taken its rows out.
+    pub unloaded: Option<DateTime<Utc>>,
+    pub progress: Progress,
+}
+
 /// What a take found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -225,15 +240,22 @@ pub trait Warehouse: Send + Sync {
     }
 
     /// What of the server or of the tables would break the guarantees, a sentence each with what to do. Tables that are
-    /// missing are no obstacle.
+    /// missing are no obstacle, nor is a database that is. Asked before `migrate` as well; changes nothing.
     async fn obstacles(&self, tables: &[TableSpec]) -> Result<Vec<String>> {
         let _ = tables;
         missing()
     }
 
-    /// Deletes at most about `limit` rejects of files that were completed before; returns how many.
+    /// Deletes at most about `limit` rejects of complete files that were completed before; returns how many. The ledger
+    /// keeps its counts. Asked at every scan: cheap where nothing is old.
     async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
         let _ = (before, limit);
+        missing()
+    }
+
+    /// The ledger's row of a file; `None` where it was never taken.
+    async fn entry(&self, feed: &str, key: &str) -> Result<Option<LedgerEntry>> {
+        let _ = (feed, key);
         missing()
     }
 

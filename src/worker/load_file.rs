@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::EtlSettings;
 use super::segment::{Encoded, SegmentData, SegmentReader};
 use super::totals::Totals;
+use super::{EtlSettings, Stop};
 use crate::engine::LoadPlan;
 use crate::error::{Error, Result};
 use crate::job::{FileRecord, JobId};
@@ -22,7 +22,7 @@ pub struct FileLoader {
     pub job: JobId,
     pub file: FileRecord,
     pub plan: Arc<LoadPlan>,
-    /// Partition of the plan.
+    /// Which file of the plan.
     pub index: usize,
     pub fence: Fence,
     pub table: Arc<TableSpec>,
@@ -31,6 +31,7 @@ pub struct FileLoader {
     pub observer: Observer,
     /// Set when the claim was seen to be lost.
     pub lost: Arc<AtomicBool>,
+    pub stop: Stop,
 }
 
 /// How the load of a file ended, errors aside.
@@ -39,6 +40,8 @@ pub enum Loaded {
     Complete(Progress),
     /// Another take or claim has superseded this one.
     Lost,
+    /// A stop was asked for. What is committed stays.
+    Stopped,
 }
 
 /// What one segment came to.
@@ -46,6 +49,7 @@ enum Committed {
     Yes(Progress),
     Moved(Progress),
     Lost,
+    Stopped,
 }
 
 impl FileLoader {
@@ -68,6 +72,7 @@ impl FileLoader {
             match self.load_from(progress, &mut reported).await? {
                 Committed::Yes(done) => return Ok(Loaded::Complete(done)),
                 Committed::Lost => return Ok(Loaded::Lost),
+                Committed::Stopped => return Ok(Loaded::Stopped),
                 Committed::Moved(to) if to.complete => return Ok(Loaded::Complete(to)),
                 Committed::Moved(to) => progress = to,
             }
@@ -78,9 +83,12 @@ impl FileLoader {
     /// One pass from the ledger's progress to the end of the file, or until the ledger turns out to stand elsewhere.
     async fn load_from(&self, mut progress: Progress, reported: &mut u64) -> Result<Committed> {
         let mut reader = self.reader(progress.records_done)?;
-        let mut segment = reader.next_segment().await?;
+        let Some(mut segment) = self.read(reader.next_segment()).await? else { return Ok(Committed::Stopped) };
         if progress.records_done == 0 {
-            self.validate(&segment, &mut reader).await?;
+            let validated = self.read(self.validate(&segment, &mut reader)).await?;
+            if validated.is_none() {
+                return Ok(Committed::Stopped);
+            }
             if !segment.is_last {
                 reader = self.reader(segment.to)?;
             }
@@ -100,7 +108,17 @@ impl FileLoader {
             }
             // One segment in memory at a time: it may be as large as the limits allow.
             drop((encoded, segment));
-            segment = reader.next_segment().await?;
+            let Some(next) = self.read(reader.next_segment()).await? else { return Ok(Committed::Stopped) };
+            segment = next;
+        }
+    }
+
+    /// `None`: a stop was asked for. Reading changes nothing, so that it may be broken off anywhere.
+    async fn read<T>(&self, reading: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        tokio::select! {
+            biased;
+            () = self.stop.asked() => Ok(None),
+            read = reading => read.map(Some),
         }
     }
 

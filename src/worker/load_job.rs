@@ -5,27 +5,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use tokio::task::JoinSet;
 
-use super::heartbeat::Heartbeat;
+use super::crew::Crew;
+use super::ending::{Ending, tell};
 use super::load_file::{FileLoader, Loaded};
-use super::{Etl, LEASE};
 use crate::engine::{LoadPlan, LoadPlanner};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::feed::Feed;
 use crate::job::{Claim, FileOutcome, FileRecord, FileState, OnOverwrite, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 use crate::source::FileRef;
 use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
-/// Files of one job that are read side by side.
-const FILES_AT_ONCE: usize = 2;
 /// How often files are taken back from stale workers.
 const TAKES_MAX: usize = 5;
 /// Longest `failure_msg`, in characters.
 const FAILURE_MSG_MAX: usize = 4000;
 
 pub struct JobLoader<'a> {
-    etl: &'a Etl,
+    crew: &'a Crew,
     claim: Claim,
     planner: &'a LoadPlanner,
     feed: &'a Feed,
@@ -43,6 +42,8 @@ enum Ended {
     /// Its load stopped with this error.
     Error(Error),
     Lost,
+    /// A stop was asked for.
+    Stopped,
 }
 
 struct FileEnd {
@@ -52,38 +53,30 @@ struct FileEnd {
 }
 
 impl<'a> JobLoader<'a> {
-    pub fn new(etl: &'a Etl, claim: Claim) -> Result<Self> {
-        let planner = etl.planners.iter().find(|planner| planner.feed().name == claim.job.feed).ok_or_else(|| {
-            Error::config(format!(
-                "job {} is of feed `{}`, which the config does not have",
-                claim.job.id, claim.job.feed
-            ))
-            .hint("a feed's name is permanent: put it back into the config")
-        })?;
+    /// `planner` is that of the job's feed.
+    pub fn new(crew: &'a Crew, planner: &'a LoadPlanner, claim: Claim) -> Self {
         let feed = planner.feed();
         let (table, lost) = (Arc::new(TableSpec::of(feed)), Arc::new(AtomicBool::new(false)));
-        Ok(Self { etl, claim, planner, feed, table, started: std::time::Instant::now(), lost })
+        Self { crew, claim, planner, feed, table, started: std::time::Instant::now(), lost }
     }
 
     pub async fn run(self) -> Result<JobEnd> {
         let files = self.files();
         let (job, attempt) = (self.claim.job.id, self.claim.job.attempts);
         tracing::info!(job, feed = self.feed.name, files = files.len(), attempt, "claimed");
-        (self.etl.observer)(Event::JobStarted {
+        (self.crew.etl.observer)(Event::JobStarted {
             job: self.claim.job.id,
             feed: self.feed.name.clone(),
             files: files.len(),
             bytes: files.iter().map(|file| file.size).sum(),
         });
-        let factory = self.etl.store_factory.clone();
-        let heartbeat =
-            Heartbeat::start(factory, self.claim.job.id, self.claim.token.clone(), LEASE, self.lost.clone())?;
+        let watched = self.crew.heartbeat.watch(job, &self.claim.token, self.lost.clone());
         let (outcome, ends) = match self.load(&files).await {
             Ok(None) => (Outcome::Lost, Vec::new()),
             Ok(Some(ends)) => (self.conclude(&ends).await?, ends),
             Err(error) => (self.give_back(error).await?, Vec::new()),
         };
-        drop(heartbeat);
+        drop(watched);
         Ok(self.end(outcome, &files, &ends))
     }
 
@@ -132,7 +125,7 @@ impl<'a> JobLoader<'a> {
             plan_hash: self.feed.plan_hash(),
             reload: self.feed.on_overwrite == OnOverwrite::Reload,
         };
-        self.etl.warehouse.take(&taker, &keys).await
+        self.crew.etl.warehouse.take(&taker, &keys).await
     }
 
     /// Loads the files side by side, each to its own end.
@@ -141,31 +134,19 @@ impl<'a> JobLoader<'a> {
             .iter()
             .map(|file| FileRef { key: file.key.clone(), version: file.version.clone(), size: file.size })
             .collect();
-        let plan = match self.planner.over(&refs) {
-            Ok(plan) => Arc::new(plan),
-            Err(error) => return self.unplanned(files, taken, &error),
-        };
-        let given_up = self.claim.job.attempts > self.etl.settings.max_attempts;
+        let plan = Arc::new(self.planner.over(&refs));
+        let given_up = self.given_up();
         let mut loads = Vec::with_capacity(files.len());
         for (index, (file, taken)) in files.iter().zip(taken).enumerate() {
+            let given_up = given_up.clone();
             let loader = self.file_loader(index, file.clone(), self.fence(&taken), plan.clone());
             let file = file.clone();
             loads.push(async move {
-                let loaded = tokio::spawn(load_file(loader, taken.clone(), given_up)).await;
-                let broken = |error| Ended::Error(Error::internal("the load broke down").caused_by(error));
-                FileEnd { file, taken, ended: loaded.unwrap_or_else(broken) }
+                let loaded = apart(load_file(loader, taken.clone(), given_up)).await;
+                FileEnd { file, taken, ended: loaded }
             });
         }
-        stream::iter(loads).buffered(FILES_AT_ONCE).collect().await
-    }
-
-    /// No file can be loaded because the cleaning can't be planned; complete ones are complete all the same.
-    fn unplanned(&self, files: &[FileRecord], taken: Vec<Taken>, error: &Error) -> Vec<FileEnd> {
-        let end = |(file, taken): (&FileRecord, Taken)| {
-            let ended = settled(&taken).unwrap_or_else(|| Ended::Error(error.duplicate()));
-            FileEnd { file: file.clone(), taken, ended }
-        };
-        files.iter().zip(taken).map(end).collect()
+        stream::iter(loads).buffered(self.crew.etl.settings.connections).collect().await
     }
 
     fn fence(&self, taken: &Taken) -> Fence {
@@ -180,15 +161,17 @@ impl<'a> JobLoader<'a> {
             index,
             fence,
             table: self.table.clone(),
-            warehouse: self.etl.warehouse.clone(),
-            settings: self.etl.settings.clone(),
-            observer: self.etl.observer.clone(),
+            warehouse: self.crew.etl.warehouse.clone(),
+            settings: self.crew.etl.settings.clone(),
+            observer: self.crew.etl.observer.clone(),
             lost: self.lost.clone(),
+            stop: self.crew.stop.clone(),
         }
     }
 
     async fn confirm(&self) -> Result<bool> {
-        let held = self.etl.store.confirm(self.claim.job.id, &self.claim.token, LEASE).await?;
+        let held =
+            self.crew.etl.store.confirm(self.claim.job.id, &self.claim.token, self.crew.etl.settings.lease).await?;
         if !held {
             self.lost.store(true, Ordering::Relaxed);
         }
@@ -200,19 +183,25 @@ impl<'a> JobLoader<'a> {
         if ends.iter().any(|end| matches!(end.ended, Ended::Lost)) {
             return Ok(Outcome::Lost);
         }
+        if ends.iter().any(|end| matches!(end.ended, Ended::Stopped)) {
+            return self.stop().await;
+        }
         let retryable = ends.iter().find_map(|end| match &end.ended {
             Ended::Error(error) if error.is_retryable() => Some(error),
             _ => None,
         });
         if let Some(error) = retryable {
-            let outage = self.etl.outage().await.is_some();
+            if self.crew.stop.is_asked() {
+                return self.stop().await;
+            }
+            let outage = self.crew.reach.outage().await.is_some();
             if outage || self.attempts_left() {
                 return self.postpone(&error.chain(), !outage).await;
             }
         }
         if ends.iter().all(|end| matches!(end.ended, Ended::Complete(_) | Ended::Unloaded)) {
             let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
-            let held = self.etl.store.complete(self.claim.job.id, &self.claim.token, &outcomes).await?;
+            let held = tell(self.crew, &self.claim, &Ending::Complete(outcomes)).await?;
             return Ok(if held { Outcome::Loaded } else { Outcome::Lost });
         }
         self.fail(ends).await
@@ -220,21 +209,48 @@ impl<'a> JobLoader<'a> {
 
     /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue.
     async fn give_back(&self, error: Error) -> Result<Outcome> {
-        let outage = self.etl.outage().await.is_some();
+        if error.is_retryable() && self.crew.stop.is_asked() {
+            return self.stop().await;
+        }
+        let outage = self.crew.reach.outage().await.is_some();
         let outcome = self.postpone(&error.chain(), !outage).await?;
         if error.is_retryable() { Ok(outcome) } else { Err(error) }
     }
 
     fn attempts_left(&self) -> bool {
-        self.claim.job.attempts < self.etl.settings.max_attempts
+        self.claim.job.attempts < self.crew.etl.settings.max_attempts
     }
 
     /// An attempt that an outage has spoilt is not counted.
     async fn postpone(&self, reason: &str, counted: bool) -> Result<Outcome> {
         let delay: Duration = backoff(self.claim.job.attempts, rand::random::<f64>());
         let reason = capped(reason.to_owned());
-        let held = self.etl.store.postpone(self.claim.job.id, &self.claim.token, delay, counted, &reason).await?;
+        let ending = Ending::Postpone { delay, counted, reason: reason.clone() };
+        let held = tell(self.crew, &self.claim, &ending).await?;
         Ok(if held { Outcome::Postponed(delay, reason) } else { Outcome::Lost })
+    }
+
+    /// The job goes back to the queue as if it had not been claimed, but for what is committed of it.
+    async fn stop(&self) -> Result<Outcome> {
+        let reason = self.crew.stop.reason();
+        let ending = Ending::Postpone { delay: Duration::ZERO, counted: false, reason: reason.clone() };
+        let held = tell(self.crew, &self.claim, &ending).await?;
+        Ok(if held { Outcome::GivenBack(reason) } else { Outcome::Lost })
+    }
+
+    /// Why no file of the job is loaded any more, if so.
+    fn given_up(&self) -> Option<String> {
+        let (job, settings) = (&self.claim.job, &self.crew.etl.settings);
+        if job.expiries >= settings.max_expiries {
+            return Some(match job.expiries {
+                1 => "its worker died once".to_owned(),
+                more => format!("its worker died {more} times"),
+            });
+        }
+        (job.attempts > settings.max_attempts).then(|| match settings.max_attempts {
+            1 => "1 attempt was not enough".to_owned(),
+            more => format!("{more} attempts were not enough"),
+        })
     }
 
     /// Walks every failed file back, so that nothing of it stays, and only then writes FAILED.
@@ -244,26 +260,23 @@ impl<'a> JobLoader<'a> {
         }
         for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
             tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
-            if !self.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table, WalkEnd::Anew).await? {
+            if !self.crew.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table, WalkEnd::Anew).await? {
                 return Ok(Outcome::Lost);
             }
         }
         let message = self.failure_msg(ends);
         let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
-        let held = self.etl.store.fail(self.claim.job.id, &self.claim.token, &outcomes, &message).await?;
+        let held = tell(self.crew, &self.claim, &Ending::Fail(outcomes, message.clone())).await?;
         Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
     }
 
     /// A line for every file that did not load: its key, the place and the whole chain of causes.
     fn failure_msg(&self, ends: &[FileEnd]) -> String {
         let mut lines: Vec<String> = ends.iter().filter_map(problem).collect();
-        if self.claim.job.attempts > self.etl.settings.max_attempts {
-            let last = self.claim.job.failure_msg.as_deref().unwrap_or("its worker died");
-            let attempts = match self.etl.settings.max_attempts {
-                1 => "1 attempt".to_owned(),
-                more => format!("{more} attempts"),
-            };
-            lines.insert(0, format!("given up after {attempts}; the last one: {last}"));
+        if let Some(why) = self.given_up() {
+            let last = self.claim.job.failure_msg.as_deref();
+            let last = last.map(|last| format!("; before that: {last}")).unwrap_or_default();
+            lines.insert(0, format!("given up: {why}{last}"));
         }
         capped(lines.join("\n"))
     }
@@ -299,8 +312,17 @@ fn settled(taken: &Taken) -> Option<Ended> {
     }
 }
 
+/// Runs the load as a task of its own, which ends with whoever waits for it.
+async fn apart(load: impl Future<Output = Ended> + Send + 'static) -> Ended {
+    let mut task = JoinSet::new();
+    task.spawn(load);
+    let broken = |error| Ended::Error(Error::internal("the load broke down").caused_by(error));
+    let nothing = || Ended::Error(Error::internal("the load vanished"));
+    task.join_next().await.map_or_else(nothing, |ended| ended.unwrap_or_else(broken))
+}
+
 /// Loads one taken file from where it stands.
-async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
+async fn load_file(loader: FileLoader, taken: Taken, given_up: Option<String>) -> Ended {
     if taken.standing == Standing::Unloaded && taken.progress.records_done > 0 {
         return end_unload(&loader).await;
     }
@@ -309,10 +331,13 @@ async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
     }
     if loader.file.state == FileState::Quarantined {
         let why = loader.file.error.as_deref().unwrap_or("changed at the source");
-        return Ended::Error(Error::data(format!("quarantined: {why}")));
+        return Ended::Error(Error::changed(format!("quarantined: {why}")));
     }
-    if given_up {
-        return Ended::Error(Error::data("not loaded: the job's attempts are spent"));
+    if let Some(why) = given_up {
+        return Ended::Error(Error::data(format!("not loaded: {why}")));
+    }
+    if loader.stop.is_asked() {
+        return Ended::Stopped;
     }
     let mut progress = taken.progress;
     if taken.standing == Standing::OtherPlan {
@@ -326,6 +351,7 @@ async fn load_file(loader: FileLoader, taken: Taken, given_up: bool) -> Ended {
     match loader.load(progress).await {
         Ok(Loaded::Complete(progress)) => Ended::Complete(progress),
         Ok(Loaded::Lost) => Ended::Lost,
+        Ok(Loaded::Stopped) => Ended::Stopped,
         Err(error) => Ended::Error(error),
     }
 }
@@ -346,7 +372,8 @@ fn outcome(end: &FileEnd) -> FileOutcome {
         Ended::Unloaded => (FileState::Unloaded, None),
         // Of the version that is loaded.
         Ended::Quarantined(_) => (FileState::Quarantined, Some(&end.taken.progress)),
-        Ended::Error(_) | Ended::Lost => (FileState::Failed, None),
+        Ended::Error(error) if error.kind() == ErrorKind::Changed => (FileState::Quarantined, None),
+        Ended::Error(_) | Ended::Lost | Ended::Stopped => (FileState::Failed, None),
     };
     FileOutcome {
         id: end.file.id,
@@ -359,7 +386,7 @@ fn outcome(end: &FileEnd) -> FileOutcome {
 
 fn problem(end: &FileEnd) -> Option<String> {
     match &end.ended {
-        Ended::Complete(_) | Ended::Unloaded => None,
+        Ended::Complete(_) | Ended::Unloaded | Ended::Stopped => None,
         Ended::Quarantined(reason) => Some(format!("{}: {reason}", end.file.key)),
         Ended::Lost => Some(format!("{}: superseded by another worker", end.file.key)),
         Ended::Error(error) => {

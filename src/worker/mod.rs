@@ -4,43 +4,56 @@
 //! rescue -> claim -> [heartbeat] -> take -> confirm -> load files side by side -> complete
 //!                                                              |-- some file can't be loaded --> walk back -> fail
 //!                                                              |-- something is out of reach --> postpone
+//!                                                              |-- a stop is asked for --> postpone, uncounted
 //!                                                              `-- superseded --> stop, change nothing
 //! ```
 //!
 //! Invariant: only a take that was confirmed afterwards may load or fail. Whatever a worker believes, the ledger row
 //! decides in the transaction that holds the rows; the lease and the heartbeat only save work.
 
+mod crew;
+mod ending;
 mod heartbeat;
 mod load_file;
 mod load_job;
 mod owner;
+mod reach;
 mod segment;
+mod stop;
 mod totals;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
+use crew::{Crew, Until};
 pub use heartbeat::StoreFactory;
-use load_job::JobLoader;
+pub use stop::Stop;
 
 use crate::engine::LoadPlanner;
-use crate::error::{Error, Result};
-use crate::job::{ClaimRequest, JobOrder, JobStore};
-use crate::progress::{Event, JobEnd, Observer, Outcome};
-use crate::source::{self, Source};
+use crate::error::Result;
+use crate::job::{JobOrder, JobStore};
+use crate::progress::{JobEnd, Observer, Outcome};
+use crate::source::Source;
 use crate::warehouse::Warehouse;
 
-/// How long a claim holds without a heartbeat.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long the metadata is given to take the end of a job when it can't be reached: by a run that ends then, and by one
+/// that would have to wait anyway.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_SERVING: Duration = Duration::from_secs(600);
 
 /// How jobs are loaded, from the config and the command line.
 #[derive(Debug, Clone)]
 pub struct EtlSettings {
     pub workers: usize,
+    /// Files of one job that are loaded side by side.
+    pub connections: usize,
     pub max_attempts: u32,
+    /// Workers that may die over a job.
+    pub max_expiries: u32,
+    /// How long a claim holds without a heartbeat.
+    pub lease: Duration,
     pub order: JobOrder,
     /// Load jobs of this feed only.
     pub feed: Option<String>,
@@ -62,10 +75,10 @@ pub struct SegmentLimits {
     pub bytes_max: u64,
 }
 
-impl Default for SegmentLimits {
-    fn default() -> Self {
-        // A worker reads two files side by side: its segments are 64 MiB together.
-        Self { records_max: 100_000, bytes_max: 32 * 1024 * 1024 }
+impl SegmentLimits {
+    /// For a worker that loads so many files side by side: its segments are 64 MiB together.
+    pub fn shared_by(files: usize) -> Self {
+        Self { records_max: 100_000, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
     }
 }
 
@@ -89,79 +102,33 @@ pub struct EtlReport {
     pub failed: usize,
     pub postponed: usize,
     pub lost: usize,
+    /// Given back because a stop was asked for.
+    pub given_back: usize,
+    /// A stop was asked for, and what did not end in time was dropped.
+    pub dropped: bool,
 }
 
 impl Etl {
-    /// Runs the workers until no job is runnable.
+    /// Runs the workers until no job is runnable, or until a stop is asked for: then the running segments end, and their
+    /// jobs go back to the queue.
     ///
     /// # Errors
     /// What stopped a worker: a database or the source out of reach, a job of a feed that the config lacks. The other
     /// workers end their jobs first.
-    pub async fn run(self: Arc<Self>) -> Result<EtlReport> {
-        let mut workers = JoinSet::new();
-        let stop = Arc::new(AtomicUsize::new(0));
-        for number in 1..=self.settings.workers {
-            let (etl, stop) = (self.clone(), stop.clone());
-            workers.spawn(async move { etl.work(number, &stop).await });
-        }
-        let mut report = EtlReport::default();
-        let mut first_error = None;
-        while let Some(worker) = workers.join_next().await {
-            let ended = worker.map_err(|error| Error::internal("a worker broke down").caused_by(error))?;
-            let (of_worker, error) = ended;
-            report.add(&of_worker);
-            first_error = first_error.or(error);
-        }
-        first_error.map_or(Ok(report), Err)
+    pub async fn run(self: Arc<Self>, stop: &Stop) -> Result<EtlReport> {
+        let crew = Crew::gather(self, stop, PATIENCE).await?;
+        crew.rescue().await?;
+        crew.work(Until::Drained).await
     }
 
-    async fn work(&self, number: usize, stop: &AtomicUsize) -> (EtlReport, Option<Error>) {
-        let mut report = EtlReport::default();
-        let request = ClaimRequest {
-            owner: owner::owner(number),
-            order: self.settings.order,
-            feed: self.settings.feed.clone(),
-            lease: LEASE,
-        };
-        while stop.load(Ordering::Relaxed) == 0 {
-            match self.work_once(&request).await {
-                Ok(Some(end)) => {
-                    report.count(&end);
-                    let postponed = matches!(end.outcome, Outcome::Postponed(..));
-                    if postponed && let Some(error) = self.outage().await {
-                        stop.fetch_add(1, Ordering::Relaxed);
-                        return (report, Some(error));
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    stop.fetch_add(1, Ordering::Relaxed);
-                    return (report, Some(error));
-                }
-            }
-        }
-        (report, None)
-    }
-
-    /// What is out of reach for every job, if anything: claiming more of them would only use their attempts up.
-    async fn outage(&self) -> Option<Error> {
-        match self.warehouse.version().await {
-            Ok(_) => source::reachable(&self.source).await.err(),
-            Err(error) => Some(error),
-        }
-    }
-
-    /// Claims and works on one job; `None` where nothing is runnable.
-    async fn work_once(&self, request: &ClaimRequest) -> Result<Option<JobEnd>> {
-        let dead: Vec<String> = self.store.owners().await?.into_iter().filter(|name| owner::is_dead(name)).collect();
-        let rescued = self.store.rescue(&dead).await?;
-        if rescued > 0 {
-            tracing::info!(rescued, "gave jobs of workers that died back to the queue");
-        }
-        let Some(claim) = self.store.claim(request).await? else { return Ok(None) };
-        let end = JobLoader::new(self, claim)?.run().await?;
-        (self.observer)(Event::JobEnded(end.clone()));
-        Ok(Some(end))
+    /// Runs the workers until a stop is asked for. Idle ones look for jobs every few seconds, and at once when `news`
+    /// changes. An outage makes them wait for its end.
+    ///
+    /// # Errors
+    /// Internal where a worker broke down, or what keeps them from beginning.
+    pub async fn serve(self: Arc<Self>, stop: &Stop, news: watch::Receiver<()>) -> Result<EtlReport> {
+        let crew = Crew::gather(self, stop, PATIENCE_SERVING).await?;
+        crew.work(Until::Stopped(news)).await
     }
 }
 
@@ -171,6 +138,7 @@ impl EtlReport {
         self.failed += other.failed;
         self.postponed += other.postponed;
         self.lost += other.lost;
+        self.given_back += other.given_back;
     }
 
     fn count(&mut self, end: &JobEnd) {
@@ -178,6 +146,7 @@ impl EtlReport {
             Outcome::Loaded => self.loaded += 1,
             Outcome::Failed(_) => self.failed += 1,
             Outcome::Postponed(..) => self.postponed += 1,
+            Outcome::GivenBack(_) => self.given_back += 1,
             Outcome::Lost => self.lost += 1,
         }
     }

@@ -110,6 +110,7 @@ fn feed() -> Feed {
         table: "arrivals".to_owned(),
         on_overwrite: Default::default(),
         schema: Schema { columns: Vec::new(), primary_key: Vec::new() },
+        fresh_within: None,
     }
 }
 

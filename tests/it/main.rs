@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod conformance;
+mod deploy;
 mod e2e;
 mod mysql;
 mod queue;
@@ -11,4 +12,5 @@ mod rooms;
 mod servers;
 mod skip;
 mod sqlite;
+mod tls;
 mod worker;

@@ -310,3 +310,139 @@ async fn tables_that_cannot_roll_back_are_obstacles() {
         );
     }
 }
+
+async fn begun(warehouse: &MysqlWarehouse, key: &str) -> Box<dyn loadline::warehouse::Segment> {
+    let file = loadline::warehouse::LedgerKey {
+        key: key.to_owned(),
+        version: "v1".to_owned(),
+        hour: crate::conformance::at(0),
+    };
+    let taker = crate::conformance::taker("loans", 1, "loans", "plan");
+    let taken = warehouse.take(&taker, &[file]).await.unwrap().remove(0);
+    let fence = loadline::warehouse::Fence { file: taken.file, epoch: taken.epoch, plan_hash: "plan".to_owned() };
+    match warehouse.begin(&fence, 0).await.unwrap() {
+        loadline::warehouse::Begun::Segment(segment) => segment,
+        _ => panic!("a new file did not begin"),
+    }
+}
+
+/// Amounts in hundredths, for the records from the first on.
+fn batch(first: u64, values: &[i64]) -> arrow::array::RecordBatch {
+    let decimals = arrow::array::Decimal128Array::from(values.iter().map(|v| i128::from(*v)).collect::<Vec<_>>());
+    let decimals = decimals.with_precision_and_scale(10, 2).unwrap();
+    let records = arrow::array::UInt64Array::from_iter_values((first..).take(values.len()));
+    let columns: [(&str, arrow::array::ArrayRef); 2] =
+        [("amount", std::sync::Arc::new(decimals)), ("_record", std::sync::Arc::new(records))];
+    arrow::array::RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn amounts() -> loadline::warehouse::TableSpec {
+    use loadline::warehouse::{TableColumn, TableSpec};
+    let ty = "decimal(10,2)".parse().unwrap();
+    let columns = vec![TableColumn { name: "amount".to_owned(), ty, required: false }];
+    TableSpec { name: "loans".to_owned(), columns, primary_key: Vec::new() }
+}
+
+/// Somebody has narrowed a column: the server would round, and says so in a note only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_would_round_is_refused_with_its_place() {
+    for db in fresh_ones() {
+        let (warehouse, table) = (db.warehouse(), amounts());
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        db.0.execute(&["ALTER TABLE loans MODIFY amount DECIMAL(10,1)"]);
+        let mut segment = begun(&warehouse, "a.csv").await;
+        segment.write(&table, &batch(1, &[100, 250])).await.unwrap();
+        let refused = segment.write(&table, &batch(3, &[100, 98_765])).await.unwrap_err();
+        let loadline::warehouse::WriteError::Other(error) = refused else { panic!("{refused:?}") };
+        let chain = error.chain();
+        assert_eq!(error.exit_code(), 3, "{chain}");
+        assert!(chain.contains("column amount, row 2") && chain.contains("records 3 to 4"), "{chain}");
+        assert!(!chain.contains("987"), "{chain}");
+        assert!(segment.commit(&loadline::warehouse::Progress::default()).await.is_err());
+        assert_eq!(db.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
+    }
+}
+
+/// Weeks of segments of any size: neither connections nor prepared statements grow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_use_one_connection_and_few_statements() {
+    let Some(server) = Server::start(Kind::MariaDb, &[]) else { return };
+    let db = server.fresh();
+    let (warehouse, table) = (warehouse(&db.url(), &[]), amounts());
+    warehouse.migrate().await.unwrap();
+    warehouse.create_table(&table).await.unwrap();
+    let count = async |name: &str| {
+        let rows = db.query(&format!("SHOW GLOBAL STATUS LIKE '{name}'")).await;
+        rows[0][1].as_deref().unwrap().parse::<u64>().unwrap()
+    };
+    let connections = count("Connections").await;
+    let mut stood = Vec::new();
+    for size in 1..=300_usize {
+        let mut segment = begun(&warehouse, &format!("{size}.csv")).await;
+        segment.write(&table, &batch(1, &vec![100; size])).await.unwrap();
+        let done = loadline::warehouse::Progress { records_done: size as u64, complete: true, ..Default::default() };
+        segment.commit(&done).await.unwrap();
+        if size % 100 == 0 {
+            stood.push(count("Prepared_stmt_count").await);
+        }
+    }
+    // Eight powers of two, and those of the ledger; the test's own connection has one.
+    assert!(stood[0] <= 24 && stood[2] <= stood[0] + 2, "prepared statements grow: {stood:?}");
+    // Those of this test: one for each question, and none for a segment.
+    assert!(count("Connections").await - connections <= 6, "segments connect anew");
+}
+
+/// Cut while it rests: the next segment takes another connection, and nobody notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_started_again_is_used_again() {
+    for kind in KINDS {
+        let Some(server) = Server::start(kind, &[]) else { continue };
+        let db = server.fresh();
+        let (warehouse, table) = (warehouse(&db.url(), &[]), amounts());
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        let mut open = begun(&warehouse, "a.csv").await;
+        open.write(&table, &batch(1, &[100])).await.unwrap();
+        warehouse.progress("loans", &[]).await.unwrap();
+        server.kill();
+        let gone = warehouse.progress("loans", &["a.csv".to_owned()]).await.unwrap_err();
+        assert!(gone.is_retryable(), "{}", gone.chain());
+        server.start_again();
+        assert!(open.write(&table, &batch(1, &[100])).await.is_err());
+        let mut segment = begun(&warehouse, "a.csv").await;
+        segment.write(&table, &batch(1, &[100, 200])).await.unwrap();
+        let done = loadline::warehouse::Progress { records_done: 2, complete: true, ..Default::default() };
+        segment.commit(&done).await.unwrap();
+        assert_eq!(db.query("SELECT count(*) FROM loans").await, [texts(&["2"])]);
+    }
+}
+
+/// Old rejects go, a bounded number at a time; those of files that are not complete stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_rejects_are_pruned_and_no_others() {
+    for db in fresh_ones() {
+        let warehouse = db.warehouse();
+        warehouse.migrate().await.unwrap();
+        for (key, complete) in [("a.csv", true), ("b.csv", true), ("c.csv", false)] {
+            let mut segment = begun(&warehouse, key).await;
+            let reject = |record| loadline::warehouse::Reject {
+                record,
+                line: record,
+                byte_offset: 0,
+                column: None,
+                reason: "bad".to_owned(),
+                raw: Vec::new(),
+            };
+            segment.reject(&[1, 2, 3].map(reject)).await.unwrap();
+            let done = loadline::warehouse::Progress { records_done: 3, rejects: 3, complete, ..Default::default() };
+            segment.commit(&done).await.unwrap();
+        }
+        let later = chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+        assert_eq!(warehouse.prune_rejects(crate::conformance::at(-1_000_000_000), 100).await.unwrap(), 0);
+        assert_eq!(warehouse.prune_rejects(later, 4).await.unwrap(), 4);
+        assert_eq!(warehouse.prune_rejects(later, 4).await.unwrap(), 2);
+        assert_eq!(warehouse.prune_rejects(later, 4).await.unwrap(), 0);
+        assert_eq!(db.query("SELECT count(*) FROM loadline_rejects").await, [texts(&["3"])]);
+    }
+}

@@ -100,7 +100,8 @@ fn rooms_see_only_what_they_may() {
     assert_never_sees(&sources, "warehouse", &above);
     assert_never_sees(&sources, "backend", &["engine", "source", "worker", "scanner", "cli"]);
     assert_never_sees(&sources, "scanner", &["backend", "engine", "worker", "cli"]);
-    assert_never_sees(&sources, "worker", &["backend", "scanner", "cli"]);
+    assert_never_sees(&sources, "unloader", &["backend", "engine", "source", "worker", "scanner", "cli"]);
+    assert_never_sees(&sources, "worker", &["backend", "scanner", "unloader", "cli"]);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn only_the_command_line_chooses_a_backend() {
 fn drivers_and_the_engine_stay_in_their_rooms() {
     for source in sources() {
         assert!(source.is_in("backend") || !source.names("rusqlite"), "{} names rusqlite", source.path);
-        for room in ["job", "feed", "config", "error", "warehouse", "backend", "worker", "scanner"] {
+        for room in ["job", "feed", "config", "error", "warehouse", "backend", "worker", "scanner", "unloader"] {
             assert!(!source.is_in(room) || !source.names("datafusion"), "{} names datafusion", source.path);
         }
     }

@@ -104,6 +104,8 @@ conformance! { jobs with db:
     a_quarantined_file_of_no_job_can_be_released(db.jobs())
     retry_takes_what_is_missing_under_its_new_version(db.jobs())
     jobs_are_listed_by_status_and_feed(db.jobs())
+    the_overview_counts_what_stands_where(db.jobs())
+    old_loaded_jobs_are_pruned_and_their_files_stay(db.jobs())
 }
 
 conformance! { ledger with db:
@@ -132,6 +134,8 @@ conformance! { ledger with db:
     an_announced_reload_is_seen_by_every_later_take(db.warehouse(), db)
     an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
     whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
+    the_ledger_names_file_table_and_end(db.warehouse())
+    old_rejects_are_pruned_and_their_counts_stay(db.warehouse(), db)
 }
 
 conformance! { rows with db:
@@ -264,4 +268,25 @@ async fn hot_queries_sort_nothing() {
         let plan: String = plan.iter().filter_map(|row| row[3].clone()).collect();
         assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn tables_of_other_hands_that_would_lose_rows_are_named() {
+    let db = Fresh::new();
+    let spec = crate::conformance::ledger::table(&["id"]);
+    assert!(db.warehouse().obstacles(std::slice::from_ref(&spec)).await.unwrap().is_empty());
+    assert!(!db.path.exists(), "asking created a database");
+    db.warehouse().migrate().await.unwrap();
+    db.warehouse().create_table(&spec).await.unwrap();
+    assert!(db.warehouse().obstacles(std::slice::from_ref(&spec)).await.unwrap().is_empty());
+    for (ddl, said) in [
+        ("CREATE TABLE loans (id INTEGER PRIMARY KEY ON CONFLICT REPLACE)", "ON CONFLICT"),
+        ("CREATE VIEW loans AS SELECT 1 AS id", "is a view"),
+    ] {
+        db.connection().execute_batch("DROP TABLE IF EXISTS loans").unwrap();
+        db.connection().execute_batch(ddl).unwrap();
+        let obstacles = db.warehouse().obstacles(std::slice::from_ref(&spec)).await.unwrap();
+        assert!(obstacles.len() == 1 && obstacles[0].contains(said), "{obstacles:?}");
+    }
+    assert!(db.jobs().obstacles().await.unwrap().is_empty());
 }

@@ -13,7 +13,7 @@ use loadline::progress::{Event, Observer, Outcome};
 use loadline::scanner::{Scan, ScanRequest};
 use loadline::source::{Entry, Source};
 use loadline::warehouse::{LedgerKey, Standing, TableSpec, Taker, Warehouse};
-use loadline::worker::{Etl, EtlReport, EtlSettings, SegmentLimits};
+use loadline::worker::{Etl, EtlReport, EtlSettings, SegmentLimits, Stop};
 use rusqlite::Connection;
 
 /// A feed of two columns in a folder of its own, set up, with its databases open.
@@ -74,7 +74,10 @@ impl Bench {
             planners: vec![LoadPlanner::new(&self.source, &self.config.feeds[0]).await.unwrap()],
             settings: EtlSettings {
                 workers: 1,
+                connections: 2,
                 max_attempts: self.config.etl.max_attempts,
+                max_expiries: self.config.etl.max_expiries,
+                lease: self.config.etl.lease,
                 order: JobOrder::Oldest,
                 feed: None,
                 max_reject_ratio: 0.05,
@@ -83,7 +86,7 @@ impl Bench {
             },
             observer,
         };
-        Arc::new(etl).run().await
+        Arc::new(etl).run(&Stop::default()).await
     }
 
     async fn head(&self, key: &str) -> Entry {
@@ -175,7 +178,7 @@ async fn a_worker_that_lost_its_claim_changes_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn spent_attempts_end_in_failed_without_a_row() {
+async fn a_job_whose_workers_keep_dying_ends_in_failed_without_a_row() {
     let bench = Bench::new(&[(KEY, &numbers(95)), ("2026/01/01/01/b.csv", &numbers(5))]).await;
     // Three workers died with the job; the last one had committed rows of a.csv.
     let request = ClaimRequest { owner: "gone".to_owned(), order: JobOrder::Oldest, feed: None, lease: Duration::ZERO };
@@ -188,8 +191,36 @@ async fn spent_attempts_end_in_failed_without_a_row() {
     let (status, reason) = bench.job_status().await;
     assert_eq!(status, JobStatus::Failed);
     let reason = reason.unwrap();
-    assert!(reason.starts_with("given up after 2 attempts; the last one: its worker died"), "{reason}");
+    assert!(reason.starts_with("given up: its worker died 3 times\n2026/01/01/00/a.csv: not loaded"), "{reason}");
     assert_eq!(bench.rows(), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_heartbeat_keeps_a_claim_while_its_load_takes_longer_than_the_lease() {
+    let mut bench = Bench::new(&[(KEY, &numbers(95))]).await;
+    bench.config.etl.lease = Duration::from_secs(2);
+    let path = bench.folder.path().join("m.db");
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let observer: Observer = Arc::new(move |event| {
+        if matches!(event, Event::Advanced { .. }) && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 {
+            // The third segment takes as long as four beats.
+            let metadata = Connection::open(&path).unwrap();
+            let until = || -> String {
+                let sql = "SELECT lease_until FROM scanner_jobs WHERE status = 'PROCESSING'";
+                metadata.query_row(sql, [], |row| row.get(0)).unwrap()
+            };
+            let mut last = until();
+            for _ in 0..4 {
+                while until() == last {
+                    std::thread::yield_now();
+                }
+                assert!(until() > last);
+                last = until();
+            }
+        }
+    });
+    assert_eq!(bench.etl(observer).await, EtlReport { loaded: 1, ..Default::default() });
+    assert_eq!(bench.rows(), (95, 95));
 }
 
 /// An observer that ends the metadata's reach after the third segment: the worker stops as if it had died there.

@@ -136,11 +136,17 @@ impl Database {
         session.run(&sql).await
     }
 
-    /// A connection to a database of this binary's version.
+    /// A connection to a database of this binary's version, which has just answered.
     pub async fn session(&self) -> Result<Session, Fault> {
-        if let Some(session) = self.rested() {
-            return Ok(session);
+        while let Some(mut session) = self.rested() {
+            if session.answers().await {
+                return Ok(session);
+            }
         }
+        self.new_session().await
+    }
+
+    async fn new_session(&self) -> Result<Session, Fault> {
         let component = self.shared.component;
         let mut session = match self.connect().await {
             Err(fault) if fault.is_unknown_database() => {
@@ -221,8 +227,16 @@ impl Database {
 
     /// Begins a transaction that outlives the call.
     pub async fn begin(&self) -> Result<Transaction, Fault> {
-        let mut session = self.session().await?;
-        session.run("START TRANSACTION").await?;
+        const BEGIN: &str = "START TRANSACTION";
+        while let Some(mut session) = self.rested() {
+            match session.run(BEGIN).await {
+                // Cut while it rested: nothing has been done on it yet.
+                Err(fault) if fault.is_lost() => {}
+                begun => return begun.map(|()| Transaction { session }),
+            }
+        }
+        let mut session = self.new_session().await?;
+        session.run(BEGIN).await?;
         Ok(Transaction { session })
     }
 
@@ -310,6 +324,14 @@ impl Session {
     /// Runs a statement without parameters, in the text protocol: transactions and DDL.
     pub async fn run(&mut self, sql: &str) -> Result<(), Fault> {
         answered(self.connection()?.query_drop(sql)).await
+    }
+
+    /// Whether the server is still there.
+    async fn answers(&mut self) -> bool {
+        match self.connection() {
+            Ok(connection) => answered(connection.ping()).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Runs a prepared statement; returns how many rows it found, or inserted or deleted.

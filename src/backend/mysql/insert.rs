@@ -90,6 +90,8 @@ struct Statements<'a> {
     table: &'a str,
     columns: Vec<&'a str>,
     rows_max: usize,
+    /// The text of a statement of that many rows.
+    full: String,
     /// Bytes that a statement of several rows may have.
     bytes_max: usize,
     /// Bytes that the server takes.
@@ -100,7 +102,8 @@ impl<'a> Statements<'a> {
     fn of(rows: &'a dyn Rows, packet_max: usize) -> Self {
         let (table, columns) = (rows.table(), rows.columns());
         let rows_max = rows_per_statement(columns.len());
-        Self { table, columns, rows_max, bytes_max: PACKET_MAX.min(packet_max / 4), packet_max }
+        let full = sql(table, &columns, rows_max);
+        Self { table, columns, rows_max, full, bytes_max: PACKET_MAX.min(packet_max / 4), packet_max }
     }
 
     /// The rows of the next statement; none at the end.
@@ -126,8 +129,11 @@ impl<'a> Statements<'a> {
     }
 
     async fn send(&self, session: &mut Session, chunk: Range<usize>, values: Vec<Value>) -> Result<(), Fault> {
-        let sql = insert_sql(self.table, &self.columns, chunk.len(), |name| quote(name));
-        let inserted = session.execute(&sql, Params::Positional(values)).await?;
+        let inserted = if chunk.len() == self.rows_max {
+            session.execute(&self.full, Params::Positional(values)).await?
+        } else {
+            session.execute(&sql(self.table, &self.columns, chunk.len()), Params::Positional(values)).await?
+        };
         if session.warnings() > 0 {
             return Err(self.remarks(session).await?.into());
         }
@@ -166,6 +172,10 @@ impl<'a> Statements<'a> {
         }
         Ok(Refused::Duplicate { record: rows.record(chunk.start)? })
     }
+}
+
+fn sql(table: &str, columns: &[&str], rows: usize) -> String {
+    insert_sql(table, columns, rows, |name| quote(name))
 }
 
 /// A power of two.

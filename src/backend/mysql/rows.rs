@@ -21,6 +21,10 @@ pub(super) struct BatchRows<'a> {
     table: &'a TableSpec,
     file: FileNumber,
     columns: Columns<'a>,
+    /// Most bytes of a row's values without its texts.
+    fixed_size: usize,
+    /// The columns that hold texts.
+    texts: Vec<usize>,
 }
 
 impl<'a> BatchRows<'a> {
@@ -29,7 +33,10 @@ impl<'a> BatchRows<'a> {
         if columns.width() != table.columns.len() + 1 {
             return Err(Error::internal("a batch has other columns than its table"));
         }
-        Ok(Self { table, file, columns })
+        let types = || table.columns.iter().map(|column| column.ty);
+        let fixed_size = types().map(value_size).sum::<usize>() + 2 * NUMBER_SIZE;
+        let texts = types().enumerate().filter(|(_, ty)| ty.is_text()).map(|(column, _)| column).collect();
+        Ok(Self { table, file, columns, fixed_size, texts })
     }
 }
 
@@ -54,7 +61,11 @@ impl Rows for BatchRows<'_> {
     }
 
     fn size(&self, row: usize) -> usize {
-        (0..self.columns.width()).map(|column| cell_size(self.columns.cell(row, column))).sum::<usize>() + 8
+        let text = |column: &usize| match self.columns.cell(row, *column) {
+            Cell::Text(text) => text.len(),
+            _ => 0,
+        };
+        self.fixed_size + self.texts.iter().map(text).sum::<usize>()
     }
 
     fn encode(&self, row: usize, values: &mut Vec<Value>) -> Result<(), Fault> {
@@ -67,15 +78,18 @@ impl Rows for BatchRows<'_> {
     }
 }
 
-/// Most bytes that the value takes in a packet.
-fn cell_size(cell: Cell<'_>) -> usize {
-    match cell {
-        Cell::Null => 0,
-        Cell::Int(_) | Cell::UInt(_) | Cell::Bool(_) | Cell::Double(_) => 8,
-        Cell::Float(_) => 4,
-        Cell::Date(_) | Cell::Timestamp(_) => 12,
-        Cell::Decimal(..) => 42,
-        Cell::Text(text) => text.len() + 9,
+/// A whole number in a packet: the driver sends all of them at this width.
+const NUMBER_SIZE: usize = 8;
+
+/// Most bytes that a value takes in a packet; of a text, without its characters.
+fn value_size(ty: ColumnType) -> usize {
+    match ty {
+        ColumnType::Float => 4,
+        ColumnType::Date | ColumnType::Timestamp { .. } => 12,
+        // A length, a sign, 38 digits, a point and a leading zero.
+        ColumnType::Decimal { .. } => 42,
+        ColumnType::String { .. } | ColumnType::Text => 9,
+        _ => NUMBER_SIZE,
     }
 }
 

@@ -41,18 +41,31 @@ impl Database {
         Ok(Self { path: path.into(), component, writer: Slot::default(), reader: Slot::default() })
     }
 
-    /// The schema version; `None` where there is no file or nothing of ours in it.
-    pub async fn version(&self) -> Result<Option<u32>> {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `look` on the database as it is, set up or not; `None` where there is no file. Changes nothing.
+    pub async fn inspect<T, F>(&self, look: F) -> Result<Option<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
         let database = self.clone();
         blocking(move || {
             if !database.path.exists() {
                 return Ok(None);
             }
-            let version = database.connect(OpenFlags::empty());
-            let version = version.and_then(|connection| database.component.version_in(&connection));
-            version.map_err(|fault| database.explain(fault))
+            let seen = database.connect(OpenFlags::empty()).and_then(|connection| look(&connection));
+            seen.map(Some).map_err(|fault| database.explain(fault))
         })
         .await?
+    }
+
+    /// The schema version; `None` where there is no file or nothing of ours in it.
+    pub async fn version(&self) -> Result<Option<u32>> {
+        let component = self.component;
+        Ok(self.inspect(|connection| component.version_in(connection)).await?.flatten())
     }
 
     /// Creates the folder and the file where they are missing, and runs the missing steps.

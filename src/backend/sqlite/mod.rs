@@ -14,6 +14,7 @@ mod insert;
 mod jobs;
 mod ledger;
 mod migrations;
+mod mounts;
 mod reports;
 mod segment;
 mod table;

@@ -82,3 +82,25 @@ pub(super) fn columns(c: &Connection, table: &str) -> Result<Option<Vec<(String,
         select.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     Ok((!columns.is_empty()).then_some(columns))
 }
+
+/// What of tables that were made by other hands would lose rows in silence.
+pub(super) fn obstacles(c: &Connection, tables: &[String]) -> Result<Vec<String>, Fault> {
+    let mut select = c.prepare("SELECT type, coalesce(sql, '') FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?;
+    let mut obstacles = Vec::new();
+    for table in tables {
+        let mut rows = select.query([table])?;
+        let Some(row) = rows.next()? else { continue };
+        let (kind, sql): (String, String) = (row.get(0)?, row.get(1)?);
+        let words: Vec<String> = sql.split_whitespace().map(str::to_ascii_uppercase).collect();
+        let resolves = |word: &str| ["REPLACE", "IGNORE"].iter().any(|way| word.starts_with(way));
+        if kind != "table" {
+            obstacles.push(format!("`{table}` is a {kind}, not a table: rename it, or give the feed another `table`"));
+        } else if words.windows(3).any(|w| w[0] == "ON" && w[1] == "CONFLICT" && resolves(&w[2])) {
+            obstacles.push(format!(
+                "table {table} has an ON CONFLICT clause that drops rows without an error: make the table anew without \
+                 it (`loadline setup --print` shows how), or give the feed another `table`"
+            ));
+        }
+    }
+    Ok(obstacles)
+}

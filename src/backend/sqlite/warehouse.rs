@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{reports, segment, table};
+use super::{mounts, reports, segment, table};
 use crate::error::Result;
-use crate::warehouse::{Begun, Fence, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse};
+use crate::warehouse::{
+    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+};
 
 pub struct SqliteWarehouse {
     database: Database,
@@ -74,6 +77,22 @@ impl Warehouse for SqliteWarehouse {
     async fn readmit(&self, feed: &str, keys: &[String]) -> Result<u64> {
         let (feed, keys) = (feed.to_owned(), keys.to_vec());
         self.database.write(move |c| ledger::readmit(c, &feed, &keys)).await
+    }
+
+    async fn obstacles(&self, tables: &[TableSpec]) -> Result<Vec<String>> {
+        let names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
+        let mut obstacles: Vec<String> = mounts::obstacle(self.database.path()).into_iter().collect();
+        obstacles.extend(self.database.inspect(move |c| table::obstacles(c, &names)).await?.unwrap_or_default());
+        Ok(obstacles)
+    }
+
+    async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
+        self.database.write(move |c| reports::prune_rejects(c, before, limit)).await
+    }
+
+    async fn entry(&self, feed: &str, key: &str) -> Result<Option<LedgerEntry>> {
+        let (feed, key) = (feed.to_owned(), key.to_owned());
+        self.database.read(move |c| reports::entry(c, &feed, &key)).await
     }
 
     async fn progress(&self, feed: &str, keys: &[String]) -> Result<BTreeMap<String, Progress>> {

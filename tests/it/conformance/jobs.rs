@@ -563,6 +563,14 @@ pub async fn the_job_of_a_dead_owner_is_rescued_before_its_lease_ends(store: &dy
     assert_eq!(store.rescue(&[owner]).await.unwrap(), 1);
     assert!(store.owners().await.unwrap().is_empty());
     assert!(!store.confirm(job, &frozen.token, LEASE).await.unwrap());
+
+    // Deaths are forgotten where a person sends the job back.
+    let held = claim(store).await;
+    let outcomes = [outcome(&held.files[0], FileState::Failed)];
+    assert!(store.fail(job, &held.token, &outcomes, "its worker died").await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().expiries, 1);
+    assert!(store.retry(job, &[]).await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().expiries, 0);
 }
 
 /// Found, and rewritten before a job took it.
@@ -793,4 +801,77 @@ pub async fn a_file_quarantined_by_the_worker_counts_as_loaded(store: &dyn JobSt
     assert_eq!(store.revoke(&[file.id]).await.unwrap(), 1);
     assert!(store.retry(job, &[]).await.unwrap());
     assert_eq!(states(store, job).await, [FileState::InJob]);
+}
+
+/// Files of a feed in every state that a first load knows.
+pub async fn the_overview_counts_what_stands_where(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    store.record_feeds(&["quiet".to_owned(), FEED.to_owned()]).await.unwrap();
+    assert!(store.overview().await.unwrap().iter().all(|feed| feed.files.is_empty() && feed.jobs.is_empty()));
+    store.scanned(FEED, at(50), true).await.unwrap();
+    store.scanned(FEED, at(60), false).await.unwrap();
+
+    let hour = |key: &str, hour: i64| ListedFile { hour: at(hour * 3600), ..listed(key, "v1", hour) };
+    store.register(FEED, &[hour("a", 1), hour("b", 2), hour("c", 9)], OnOverwrite::Quarantine, at(10)).await.unwrap();
+    let found = store.found(FEED, None, 9).await.unwrap();
+    for pair in [&found[..2], &found[2..]] {
+        store.form_job(&draft_of(FEED, pair.to_vec())).await.unwrap().unwrap();
+    }
+    let first = claim(store).await;
+    let outcomes = [outcome(&first.files[0], FileState::Loaded), outcome(&first.files[1], FileState::Failed)];
+    assert!(store.fail(first.job.id, &first.token, &outcomes, "b").await.unwrap());
+    store.register(FEED, &[hour("d", 5), hour("e", 3)], OnOverwrite::Quarantine, at(20)).await.unwrap();
+    store.register(FEED, &[listed("e", "v2", 0)], OnOverwrite::Quarantine, at(21)).await.unwrap();
+
+    let overview = store.overview().await.unwrap();
+    let [loans, quiet] = overview.as_slice() else { panic!("{overview:?}") };
+    assert_eq!((loans.feed.as_str(), quiet.feed.as_str(), quiet.last_scan), (FEED, "quiet", None));
+    assert_eq!((loans.last_scan, loans.last_full_listing), (Some(at(60)), Some(at(50))));
+    // c is IN_JOB, d is FOUND.
+    assert_eq!((loans.backlog_files, loans.backlog_bytes), (2, 20));
+    assert_eq!((loans.oldest_unloaded_hour, loans.oldest_found), (Some(at(5 * 3600)), Some(at(10))));
+    assert_eq!(loans.newest_loaded_hour, Some(at(3600)));
+    let loaded = store.file(FEED, "a").await.unwrap().unwrap().loaded_time;
+    assert!(loaded.is_some() && loans.last_loaded == loaded);
+    let mut files: Vec<_> = loans.files.iter().map(|(state, count)| (state.as_str(), *count)).collect();
+    files.sort_unstable();
+    assert_eq!(files, [("FAILED", 1), ("FOUND", 1), ("IN_JOB", 1), ("LOADED", 1), ("QUARANTINED", 1)]);
+    let mut jobs: Vec<_> = loans.jobs.iter().map(|(status, count)| (status.as_str(), *count)).collect();
+    jobs.sort_unstable();
+    assert_eq!(jobs, [("FAILED", 1), ("SENT_FOR_ETL", 1)]);
+
+    // Rows that stay in the table count, also where the file has changed since.
+    store.register(FEED, &[listed("a", "v2", 9)], OnOverwrite::Quarantine, at(30)).await.unwrap();
+    let overview = store.overview().await.unwrap();
+    assert_eq!((overview[0].newest_loaded_hour, overview[0].last_loaded), (Some(at(3600)), loaded));
+}
+
+/// The watermark and the files outlive the jobs; jobs that did not end well stay.
+pub async fn old_loaded_jobs_are_pruned_and_their_files_stay(store: &dyn JobStore) {
+    store.migrate(None).await.unwrap();
+    let jobs = jobs_of_one_file(store, FEED, &[("a", 0), ("b", 1), ("c", 2), ("d", 3), ("e", 4)]).await;
+    let failed = claim(store).await;
+    assert!(
+        store.fail(failed.job.id, &failed.token, &[outcome(&failed.files[0], FileState::Failed)], "a").await.unwrap()
+    );
+    for _ in 1..jobs.len() {
+        let held = claim(store).await;
+        let outcomes = [outcome(&held.files[0], FileState::Loaded)];
+        assert!(store.complete(held.job.id, &held.token, &outcomes).await.unwrap());
+    }
+    let watermark = store.watermark(FEED).await.unwrap();
+    let ended = store.job(jobs[1]).await.unwrap().unwrap().finished_time.unwrap();
+    assert_eq!(store.prune_jobs(ended, 100).await.unwrap(), 0, "a job that did not finish before was deleted");
+
+    let later = ended + Duration::from_secs(3600);
+    assert_eq!(store.prune_jobs(later, 2).await.unwrap(), 2);
+    assert_eq!(store.prune_jobs(later, 2).await.unwrap(), 1);
+    assert_eq!(store.prune_jobs(later, 2).await.unwrap(), 0);
+    let left: Vec<JobId> = store.jobs(&JobFilter::default()).await.unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(left, [jobs[0], jobs[4]], "the failed job, and that of the watermark");
+    assert_eq!(store.watermark(FEED).await.unwrap(), watermark);
+    let file = store.file(FEED, "b").await.unwrap().unwrap();
+    assert_eq!((file.state, file.job_id, file.rows_loaded), (FileState::Loaded, None, Some(90)));
+    let again = store.register(FEED, &[listed("b", "v1", 1)], OnOverwrite::Quarantine, at(9)).await.unwrap();
+    assert_eq!(again, [Known::Same]);
 }

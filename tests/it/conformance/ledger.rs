@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, UInt64Array};
 use loadline::feed::ColumnType;
 use loadline::warehouse::{
-    Begun, Fence, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, Taker, WalkEnd,
-    Warehouse, WriteError,
+    Begun, Fence, LedgerEntry, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, Taker,
+    WalkEnd, Warehouse, WriteError,
 };
 
 use super::{ReadBack, at, taker, texts};
@@ -606,4 +606,54 @@ pub async fn an_unload_that_is_cut_short_is_seen_and_ended(warehouse: &dyn Wareh
     assert_eq!((count(read, TABLE).await, unloaded(read).await), (0, 1));
     assert_eq!(readmit(warehouse, &["a.csv"]).await, 1);
     true
+}
+
+pub async fn the_ledger_names_file_table_and_end(warehouse: &dyn Warehouse) {
+    set_up(warehouse, &table(&[])).await;
+    assert_eq!(warehouse.entry(FEED, "a.csv").await.unwrap(), None);
+    let taken = take(warehouse, "v1", PLAN).await;
+    load(warehouse, &fence(&taken, PLAN), 0, 2, false).await;
+    let half = warehouse.entry(FEED, "a.csv").await.unwrap().unwrap();
+    assert_eq!((half.completed, half.progress.records_done), (None, 2));
+    load(warehouse, &fence(&taken, PLAN), 2, 3, true).await;
+    let entry = warehouse.entry(FEED, "a.csv").await.unwrap().unwrap();
+    assert!(entry.completed.is_some());
+    let expected = LedgerEntry {
+        file: taken.file,
+        job: 1,
+        version: "v1".to_owned(),
+        table: TABLE.to_owned(),
+        completed: entry.completed,
+        unloaded: None,
+        progress: done(3, true),
+    };
+    assert_eq!(entry, expected);
+}
+
+/// Raw records are somebody's data and need not be kept for ever; what was counted stays.
+pub async fn old_rejects_are_pruned_and_their_counts_stay(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+    set_up(warehouse, &table(&[])).await;
+    let files = [key("a.csv", "v1"), key("b.csv", "v1"), key("half.csv", "v1")];
+    let taken = warehouse.take(&taker(FEED, 1, TABLE, PLAN), &files).await.unwrap();
+    for (taken, complete) in taken.iter().zip([true, true, false]) {
+        let mut segment = begin(warehouse, &fence(taken, PLAN), 0).await;
+        segment.reject(&[reject(1), reject(2), reject(3)]).await.unwrap();
+        segment.commit(&Progress { records_done: 3, rejects: 3, complete, ..Progress::default() }).await.unwrap();
+    }
+    let ended = warehouse.entry(FEED, "a.csv").await.unwrap().unwrap().completed.unwrap();
+    assert_eq!(warehouse.prune_rejects(ended, 100).await.unwrap(), 0);
+    let later = ended + std::time::Duration::from_secs(3600);
+    let mut pruned = Vec::new();
+    for _ in 0..10 {
+        pruned.push(warehouse.prune_rejects(later, 2).await.unwrap());
+    }
+    assert_eq!(pruned.iter().sum::<u64>(), 6, "{pruned:?}");
+    assert_eq!(pruned.last(), Some(&0));
+    let left = "SELECT file FROM loadline_rejects GROUP BY file";
+    assert_eq!(
+        read.query(left).await,
+        [texts(&[&taken[2].file.to_string()])],
+        "a file that is not complete lost rejects"
+    );
+    assert_eq!(warehouse.entry(FEED, "b.csv").await.unwrap().unwrap().progress.rejects, 3);
 }

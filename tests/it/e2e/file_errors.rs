@@ -130,7 +130,8 @@ fn assert_failed(project: &Project, fault: &Fault, key: &str, siblings: usize) {
     let job = project.run(&["jobs", &project.job(1), "-o", "json"]).ok().json();
     let files = job["scanner_files"].as_array().unwrap();
     let states: Vec<&str> = files.iter().map(|file| file["state"].as_str().unwrap()).collect();
-    assert_eq!((states[0], &states[1..]), ("FAILED", vec!["LOADED"; siblings].as_slice()), "{name}");
+    let state = if name == "changed since the scan" { "QUARANTINED" } else { "FAILED" };
+    assert_eq!((states[0], &states[1..]), (state, vec!["LOADED"; siblings].as_slice()), "{name}");
     assert!(files[0]["error"].as_str().unwrap().contains(fault.says[0]), "{name}: {}", files[0]);
 }
 

@@ -16,7 +16,7 @@ fn scans_and_loads_killed_at_random_moments_lose_and_double_nothing() {
     println!("LOADLINE_TEST_SEED={seed}");
     let mut random = Seeded(seed);
     // Whoever dies often enough over one job is given up on: not what this is about.
-    let project = Project::events("scanner: {max_job_files: 2}\netl: {max_attempts: 50}");
+    let project = Project::events("scanner: {max_job_files: 2}\netl: {max_expiries: 50}");
     write_round(&project, 0);
     let commands = ["scan", "etl"].map(|command| (command, took(&project, command)));
     let mut hits = 0;

@@ -75,11 +75,11 @@ fn a_file_half_loaded_when_the_metadata_is_lost_is_finished_and_not_begun_anew()
 
 #[test]
 fn a_job_that_keeps_killing_its_workers_is_given_up_and_leaves_nothing() {
-    let project = Project::set_up("long", SCHEMA, "etl: {max_attempts: 1}");
+    let project = Project::set_up("long", SCHEMA, "etl: {max_expiries: 1}");
     project.write(KEY, long_file(150_000));
     project.scan().ok();
     kill_after(&project, 100_000);
-    project.etl().exits(3).says(&["given up after 1 attempt", KEY]);
+    project.etl().exits(3).says(&["given up: its worker died once", KEY]);
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
     assert_eq!(project.row(Db::Reporting, "SELECT records_done, rows, complete FROM loadline_files"), "0|0|0");
     assert_eq!(project.statuses(), ["FAILED"]);

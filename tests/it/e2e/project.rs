@@ -324,6 +324,12 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Sends a signal, such as `TERM`.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success(), "SIG{name} was not sent");
+}
+
 /// Kills it as a power cut would. True where it was still running.
 pub fn kill(mut child: Child) -> bool {
     let was_running = child.try_wait().unwrap().is_none();

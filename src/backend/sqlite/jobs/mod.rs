@@ -3,6 +3,7 @@
 //! Invariant: every method is one transaction. Those that change something begin IMMEDIATE, so that what they read
 //! first still stands when they write: a compare-and-set needs no more than that.
 
+mod overview;
 mod people;
 mod queue;
 mod registry;
@@ -16,10 +17,11 @@ use chrono::{DateTime, Utc};
 
 use super::connection::Database;
 use super::migrations::METADATA;
+use super::mounts;
 use crate::error::Result;
 use crate::job::{
-    Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId, JobStore,
-    Known, ListedFile, OnOverwrite, Replacement, Selection, Watermark,
+    Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId,
+    JobStore, Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -52,6 +54,15 @@ impl JobStore for SqliteJobStore {
 
     async fn recorded_feeds(&self) -> Result<Vec<String>> {
         self.database.read(registry::recorded_feeds).await
+    }
+
+    /// SQLite serialises the scanners itself: a second one waits at every write, and then finds nothing new.
+    async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
+        Ok(Some(ScannerLock::holding(())))
+    }
+
+    async fn obstacles(&self) -> Result<Vec<String>> {
+        Ok(mounts::obstacle(self.database.path()).into_iter().collect())
     }
 
     async fn watermark(&self, feed: &str) -> Result<Watermark> {
@@ -170,5 +181,13 @@ impl JobStore for SqliteJobStore {
     async fn revoke(&self, files: &[i64]) -> Result<u64> {
         let files = files.to_vec();
         self.database.write(move |c| people::revoke(c, &files)).await
+    }
+
+    async fn overview(&self) -> Result<Vec<FeedOverview>> {
+        self.database.read(overview::overview).await
+    }
+
+    async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {
+        self.database.write(move |c| overview::prune_jobs(c, before, limit)).await
     }
 }

@@ -57,6 +57,11 @@ pub(super) fn files_of(c: &Connection, job: JobId) -> Result<Vec<FileRecord>, Fa
     c.prepare_cached(&sql)?.query_and_then([job], rows::file)?.collect()
 }
 
+pub(super) fn file(c: &Connection, feed: &str, key: &str) -> Result<Option<FileRecord>, Fault> {
+    let sql = format!("SELECT {} FROM scanner_files WHERE feed = ?1 AND key_hash = ?2", rows::FILE_COLUMNS);
+    c.prepare_cached(&sql)?.query_and_then(params![feed, key_hash(key)], rows::file)?.next().transpose()
+}
+
 pub(super) fn quarantined(c: &Connection) -> Result<Vec<FileRecord>, Fault> {
     let columns = rows::FILE_COLUMNS;
     let sql = format!("SELECT {columns} FROM scanner_files WHERE state = 'QUARANTINED' ORDER BY feed, key");
@@ -75,11 +80,6 @@ pub(super) fn release(c: &Connection, replacements: &[Replacement]) -> Result<u6
         released += release.execute(params![id, version, Count(*size), time_text(*modified), now])?;
     }
     Ok(released as u64)
-}
-
-pub(super) fn file(c: &Connection, feed: &str, key: &str) -> Result<Option<FileRecord>, Fault> {
-    let sql = format!("SELECT {} FROM scanner_files WHERE feed = ?1 AND key_hash = ?2", rows::FILE_COLUMNS);
-    c.prepare_cached(&sql)?.query_and_then(params![feed, key_hash(key)], rows::file)?.next().transpose()
 }
 
 pub(super) fn loaded_files(c: &Connection, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>, Fault> {
