@@ -122,6 +122,8 @@ conformance! { jobs of crate::conformance::jobs, with db:
     a_quarantined_file_of_no_job_can_be_released(db.jobs())
     retry_takes_what_is_missing_under_its_new_version(db.jobs())
     jobs_are_listed_by_status_and_feed(db.jobs())
+    the_overview_counts_what_stands_where(db.jobs())
+    old_loaded_jobs_are_pruned_and_their_files_stay(db.jobs())
 }
 
 conformance! { ledger of crate::conformance::ledger, with db:

@@ -36,7 +36,7 @@ async fn recorded(session: &mut Session) -> Result<Feeds, Fault> {
 async fn count_files(session: &mut Session, feeds: &mut Feeds) -> Result<(), Fault> {
     // One pass over the rows as they lie: by the index, each would be looked up.
     let sql = "SELECT feed, state, COUNT(*) AS files, CAST(SUM(size_in_bytes) AS UNSIGNED) AS bytes, \
-               MIN(hour) AS first_hour, MIN(found_time) AS first_found, MAX(hour) AS last_hour, \
+               MIN(hour) AS first_hour, MIN(found_time) AS first_found, MAX(IF(loaded_time IS NULL, NULL, hour)) AS last_hour, \
                MAX(loaded_time) AS last_loaded \
                FROM scanner_files IGNORE INDEX (scanner_files_found, scanner_files_key) GROUP BY feed, state";
     for mut row in session.rows(sql, ()).await? {
@@ -53,11 +53,12 @@ async fn count_files(session: &mut Session, feeds: &mut Feeds) -> Result<(), Fau
                 overview.oldest_unloaded_hour = earlier(overview.oldest_unloaded_hour, hour);
                 overview.oldest_found = earlier(overview.oldest_found, found);
             }
-            FileState::Loaded => {
-                overview.newest_loaded_hour = time_field_if_any(row, "last_hour")?;
-                overview.last_loaded = time_field_if_any(row, "last_loaded")?;
+            FileState::Loaded | FileState::Quarantined => {
+                let (hour, loaded) = (time_field_if_any(row, "last_hour")?, time_field_if_any(row, "last_loaded")?);
+                overview.newest_loaded_hour = overview.newest_loaded_hour.max(hour);
+                overview.last_loaded = overview.last_loaded.max(loaded);
             }
-            FileState::Failed | FileState::Quarantined | FileState::Unloaded => {}
+            FileState::Failed | FileState::Unloaded => {}
         }
     }
     Ok(())
