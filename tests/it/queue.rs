@@ -29,7 +29,7 @@ fn store(database: &Database<'_>) -> MysqlJobStore {
 /// Jobs 1, 2, ... without files, in the order of their ids; every third one of feed `b`, the others of feed `a`.
 fn insert_jobs(count: usize) -> String {
     let row = |id: usize| {
-        let (feed, second) = (if id % 3 == 0 { "b" } else { "a" }, id % 60);
+        let (feed, second) = (if id.is_multiple_of(3) { "b" } else { "a" }, id % 60);
         let (minute, hour) = (id / 60 % 60, id / 3600);
         let time = format!("2026-01-02 {hour:02}:{minute:02}:{second:02}.000000");
         format!("({id}, '{feed}', '', '{time}', 1, '{time}', '{time}', 'SENT_FOR_ETL', '1970-01-01 00:00:00.000000')")

@@ -36,7 +36,7 @@ async fn recorded(session: &mut Session) -> Result<Feeds, Fault> {
 async fn count_files(session: &mut Session, feeds: &mut Feeds) -> Result<(), Fault> {
     // One pass over the rows as they lie: by the index, each would be looked up.
     let sql = "SELECT feed, state, COUNT(*) AS files, CAST(SUM(size_in_bytes) AS UNSIGNED) AS bytes, \
-               MIN(hour) AS first_hour, MIN(found_time) AS first_found, MAX(CASE WHEN loaded_time IS NOT NULL THEN hour END) AS last_hour, \
+               MIN(hour) AS first_hour, MIN(found_time) AS first_found, MAX(IF(loaded_time IS NULL, NULL, hour)) AS last_hour, \
                MAX(loaded_time) AS last_loaded \
                FROM scanner_files IGNORE INDEX (scanner_files_found, scanner_files_key) GROUP BY feed, state";
     for mut row in session.rows(sql, ()).await? {

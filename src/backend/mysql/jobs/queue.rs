@@ -37,9 +37,9 @@ pub(super) async fn owners(session: &mut Session) -> Result<Vec<String>, Fault> 
     session.rows(sql, ()).await?.iter_mut().map(|row| field(row, "lease_owner")).collect()
 }
 
-const GIVE_BACK: &str = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = GREATEST(attempts, 1) - 1, \
-                         expiries = expiries + 1, claim_token = NULL, lease_owner = NULL, lease_until = NULL, \
-                         modified_time = NOW(6)";
+const GIVE_BACK: &str = "UPDATE scanner_jobs FORCE INDEX (scanner_jobs_lease) SET status = 'SENT_FOR_ETL', \
+                         attempts = GREATEST(attempts, 1) - 1, expiries = expiries + 1, claim_token = NULL, \
+                         lease_owner = NULL, lease_until = NULL, modified_time = NOW(6)";
 
 pub(super) async fn rescue_expired(session: &mut Session) -> Result<u64, Fault> {
     let sql = format!(
