@@ -74,6 +74,8 @@ impl Installed {
             Kind::MySql => [self.server.as_slice(), &["--initialize-insecure".to_owned()]].concat(),
         };
         command.push(format!("--datadir={}", text(&folder.join("data"))));
+        // Two that are made at once get in each other's way in a common one.
+        command.push(format!("--tmpdir={}", text(folder)));
         command.extend(user().map(str::to_owned));
         command
     }
@@ -90,6 +92,7 @@ impl Installed {
         command.extend(user().map(str::to_owned));
         command.extend([
             format!("--datadir={}", path("data")),
+            format!("--tmpdir={}", path("")),
             format!("--socket={}", path(SOCKET)),
             format!("--pid-file={}", path("pid")),
             format!("--secure-file-priv={}", path("")),
