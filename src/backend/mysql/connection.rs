@@ -15,8 +15,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts};
+use mysql_async::prelude::{Queryable, StatementLike};
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts, Statement};
 use rand::RngExt;
 
 use super::fault::Fault;
@@ -338,10 +338,19 @@ impl Session {
     }
 
     /// Runs a prepared statement; returns how many rows it found, or inserted or deleted.
-    pub async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, Fault> {
+    pub async fn execute(
+        &mut self,
+        statement: impl StatementLike,
+        params: impl Into<Params> + Send,
+    ) -> Result<u64, Fault> {
         let connection = self.connection()?;
-        answered(connection.exec_drop(sql, params)).await?;
+        answered(connection.exec_drop(statement, params)).await?;
         Ok(connection.affected_rows())
+    }
+
+    /// For a statement that is run many times. It lives as long as the connection.
+    pub async fn prepare(&mut self, sql: &str) -> Result<Statement, Fault> {
+        answered(self.connection()?.prep(sql)).await
     }
 
     pub async fn rows(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<Vec<Row>, Fault> {

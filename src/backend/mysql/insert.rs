@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use mysql_async::{Params, Value};
+use mysql_async::{Params, Statement, Value};
 
 use super::connection::{Session, quote};
 use super::fault::{Fault, place_of};
@@ -61,7 +61,8 @@ impl<E: Into<Fault>> From<E> for Refused {
 
 /// Inserts all rows. A duplicate key is looked for where `finds_duplicates`.
 pub(super) async fn insert(session: &mut Session, rows: &dyn Rows, finds_duplicates: bool) -> Result<(), Refused> {
-    let statements = Statements::of(rows, session.packet_max());
+    let mut statements = Statements::of(rows, session.packet_max());
+    statements.prepare(session, rows).await?;
     let mut chunk = statements.chunk(rows, 0)?;
     let mut values = encode(rows, &chunk)?;
     while !chunk.is_empty() {
@@ -90,8 +91,8 @@ struct Statements<'a> {
     table: &'a str,
     columns: Vec<&'a str>,
     rows_max: usize,
-    /// The text of a statement of that many rows.
-    full: String,
+    /// The statement of that many rows, where there are as many: looking it up by its text reads the whole of it.
+    full: Option<Statement>,
     /// Bytes that a statement of several rows may have.
     bytes_max: usize,
     /// Bytes that the server takes.
@@ -102,8 +103,14 @@ impl<'a> Statements<'a> {
     fn of(rows: &'a dyn Rows, packet_max: usize) -> Self {
         let (table, columns) = (rows.table(), rows.columns());
         let rows_max = rows_per_statement(columns.len());
-        let full = sql(table, &columns, rows_max);
-        Self { table, columns, rows_max, full, bytes_max: PACKET_MAX.min(packet_max / 4), packet_max }
+        Self { table, columns, rows_max, full: None, bytes_max: PACKET_MAX.min(packet_max / 4), packet_max }
+    }
+
+    async fn prepare(&mut self, session: &mut Session, rows: &dyn Rows) -> Result<(), Fault> {
+        if rows.len() >= self.rows_max {
+            self.full = Some(session.prepare(&sql(self.table, &self.columns, self.rows_max)).await?);
+        }
+        Ok(())
     }
 
     /// The rows of the next statement; none at the end.
@@ -129,10 +136,9 @@ impl<'a> Statements<'a> {
     }
 
     async fn send(&self, session: &mut Session, chunk: Range<usize>, values: Vec<Value>) -> Result<(), Fault> {
-        let inserted = if chunk.len() == self.rows_max {
-            session.execute(&self.full, Params::Positional(values)).await?
-        } else {
-            session.execute(&sql(self.table, &self.columns, chunk.len()), Params::Positional(values)).await?
+        let inserted = match &self.full {
+            Some(full) if chunk.len() == self.rows_max => session.execute(full, Params::Positional(values)).await?,
+            _ => session.execute(sql(self.table, &self.columns, chunk.len()), Params::Positional(values)).await?,
         };
         if session.warnings() > 0 {
             return Err(self.remarks(session).await?.into());
