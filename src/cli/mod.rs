@@ -30,6 +30,7 @@ pub mod status;
 pub mod summary;
 mod time;
 pub mod unload;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -42,7 +43,8 @@ pub use time::parse_time;
 
 /// Loads hourly CSV files into a database: each file exactly once, every record accounted for.
 ///
-/// `loadline demo` shows all of it in a folder of its own, without a server.
+/// From S3 or a folder into MySQL, MariaDB or SQLite. `loadline demo` shows all of it in a
+/// folder of its own, without a server.
 #[derive(Debug, Parser)]
 #[command(name = "loadline", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -57,8 +59,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing to do
   1  loadline itself failed: please report it
-  2  the command line, the config or a schema file is wrong
-  3  some job failed in this run, or something stands failed or stale (status)
+  2  the command line, the config, a schema file or the set-up is wrong
+  3  some job failed in this run, something stands failed or stale (status), or a file
+     is not what its feed says (sql)
   4  a database or the source can't be reached; the same command may succeed later
   130, 143  ended by SIGINT or SIGTERM before the work was done";
 

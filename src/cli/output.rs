@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub enum Format {
     /// For people
     Table,
-    /// One array, an object a row, a line an object; keys are the column names
+    /// One array of objects, each on a line; keys are the column names
     Json,
     /// With a header row; NULL is empty
     Csv,
