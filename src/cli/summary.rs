@@ -140,7 +140,7 @@ pub(super) fn job_line(end: &JobEnd) -> String {
         }
         // A line for each file that failed.
         Outcome::Failed(reason) => {
-            format!("job {job} ({feed}) failed after {took}: {}", report::lines(reason, None, "  "))
+            format!("job {job} ({feed}) failed after {took}: {}", report::lines(reason, None, ""))
         }
         Outcome::Postponed(delay, reason) => {
             format!("job {job} ({feed}) will be tried again in {}: {}", human::duration(*delay), printable(reason))

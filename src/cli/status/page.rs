@@ -115,7 +115,7 @@ impl Page<'_> {
         }
         self.more(stale.len(), "status -o json");
         let (scan, etl) = (shell::command(self.global, "-v scan"), shell::command(self.global, "etl"));
-        self.line(&format!("  see whether files arrive: {scan}; and are loaded: {etl}"));
+        self.line(&format!("  to see whether files arrive:\n    {scan}\n  and to load them:\n    {etl}"));
     }
 
     fn failed(&mut self) {
