@@ -10,6 +10,7 @@ mod loan;
 use std::path::Path;
 
 pub use files::{CONFIG_FILE, FIX, FIXED_TOKENS, NULL_TOKENS, SCHEMA_FILE, SOURCE_DIR, UNKNOWN_TOKEN};
+pub use loan::{HEADER, MISSING, write_record};
 
 use crate::error::Result;
 

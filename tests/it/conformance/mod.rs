@@ -7,20 +7,15 @@ pub mod jobs;
 pub mod ledger;
 pub mod rows;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use loadline::job::JobId;
 use loadline::warehouse::Taker;
 
+pub use crate::read_back::ReadBack;
+
 /// The first test day, plus seconds.
 pub fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600 + seconds, 0).unwrap()
-}
-
-/// A connection of the test's own. Integers are digits, floats their shortest text, bytes hex digits in upper case.
-#[async_trait]
-pub trait ReadBack: Sync {
-    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>>;
 }
 
 /// Who takes files in a test.

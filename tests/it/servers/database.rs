@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Column, Conn, Row, Value};
 
 use super::Server;
-use crate::conformance::ReadBack;
+use crate::read_back::ReadBack;
 
 /// Dropped with the value.
 pub struct Database<'a> {

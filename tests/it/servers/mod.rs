@@ -15,7 +15,6 @@
 mod database;
 mod install;
 mod process;
-mod tests;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

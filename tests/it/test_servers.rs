@@ -1,7 +1,7 @@
 //! The servers themselves: what the tests of the backends rest on.
 
-use super::{Kind, Server};
 use crate::conformance::texts;
+use crate::servers::{Kind, Server};
 
 fn restarts_with_what_was_committed(kind: Kind) {
     let Some(server) = Server::start(kind, &["--max-allowed-packet=8M"]) else { return };
