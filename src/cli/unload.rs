@@ -92,7 +92,7 @@ pub async fn run(args: &UnloadArgs, context: &Context, watcher: &Watcher) -> Res
         print(&unloaded, feed, args.output)?;
     }
     report::note(&context.global, &summary(&unloaded, feed, begun.elapsed()));
-    report::note(&context.global, &format!("hint: {}, then `loadline etl`, loads them again", way_back(args)));
+    report::note(&context.global, &format!("hint: {}, loads them again", way_back(args, context)));
     Ok(Exit::Done)
 }
 
@@ -184,9 +184,11 @@ fn command(args: &UnloadArgs, context: &Context) -> String {
     format!("`{}`", shell::command(&context.global, &format!("unload {which} --yes")))
 }
 
-fn way_back(args: &UnloadArgs) -> String {
-    match args.job {
-        Some(job) => format!("`loadline retry {job}`"),
-        None => format!("`loadline retry --unloaded {}`, then `loadline scan`", typed(args)),
-    }
+fn way_back(args: &UnloadArgs, context: &Context) -> String {
+    let command = |words: &str| format!("`{}`", shell::command(&context.global, words));
+    let steps = match args.job {
+        Some(job) => vec![command(&format!("retry {job}")), command("etl")],
+        None => vec![command(&format!("retry --unloaded {}", typed(args))), command("scan"), command("etl")],
+    };
+    steps.join(", then ")
 }
