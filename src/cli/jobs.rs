@@ -65,8 +65,8 @@ const COLUMNS: [&str; 18] = [
     "finished_time",
 ];
 
-/// Characters of a message under a table, and of a reason in it.
-const MESSAGE_LENGTH_MAX: usize = 110;
+/// Characters of a line under a table where no terminal sets its width, and of a reason in it.
+const MESSAGE_LENGTH_MAX: usize = 120;
 const REASON_LENGTH_MAX: usize = 80;
 
 pub async fn run(args: &JobsArgs, context: &Context) -> Result<Exit> {
@@ -166,7 +166,8 @@ fn print_overview(jobs: &[Job], out: &mut dyn Write) -> io::Result<()> {
     for (id, message) in jobs.iter().filter_map(|job| Some((job.id, job.failure_msg.as_deref()?))) {
         // A line of it for each file that failed; the first tells enough here.
         let first = message.lines().next().unwrap_or_default();
-        writeln!(out, "job {id}: {}", clipped(first, MESSAGE_LENGTH_MAX))?;
+        let length_max = wrap::of_stdout().unwrap_or(MESSAGE_LENGTH_MAX);
+        writeln!(out, "{}", clipped(&format!("job {id}: {first}"), length_max))?;
     }
     out.flush()
 }

@@ -46,7 +46,7 @@ pub use time::parse_time;
 /// From S3 or a folder into MySQL, MariaDB or SQLite. `loadline demo` shows all of it in a
 /// folder of its own, without a server.
 #[derive(Debug, Parser)]
-#[command(name = "loadline", version, after_help = EXIT_CODES)]
+#[command(name = "loadline", version, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -55,7 +55,16 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+In their order:
+  loadline demo      a first run without a config
+  loadline config    checks config.yaml and the schema files
+  loadline setup     creates the tables
+  loadline scan      finds new files
+  loadline etl       loads them
+  loadline status    says whether all is well
+  loadline run       does scan and etl for ever
+
 Exit codes:
   0  done, or nothing to do
   1  loadline itself failed: please report it
