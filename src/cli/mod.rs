@@ -43,10 +43,10 @@ pub use time::parse_time;
 
 /// Loads hourly CSV files into a database: each file exactly once, every record accounted for.
 ///
-/// From S3 or a folder into MySQL, MariaDB or SQLite. `loadline demo` shows all of it in a
-/// folder of its own, without a server.
+/// From S3 or a folder into MySQL, MariaDB or SQLite. `loadline demo` shows all of it
+/// without a server, in a folder of its own.
 #[derive(Debug, Parser)]
-#[command(name = "loadline", version, after_help = AFTER_HELP)]
+#[command(verbatim_doc_comment, name = "loadline", version, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -183,6 +183,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// clap does not break lines by itself.
+    #[test]
+    fn the_manual_fits_a_hundred_columns() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in std::iter::once(&cli).chain(cli.get_subcommands()) {
+            let manual = command.clone().render_long_help().to_string();
+            for line in manual.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ const PAGE: usize = 500;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RetryArgs {
-    /// Ids of failed jobs, as `loadline jobs --status FAILED` lists them, or of loaded ones with UNLOADED files
+    /// Failed jobs (`loadline jobs --status FAILED`), or loaded ones with UNLOADED files
     #[arg(
         value_name = "ID",
         required_unless_present_any = ["failed", "quarantined", "unloaded"],

@@ -48,7 +48,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "from")]
     pub to: Option<DateTime<Utc>>,
 
-    /// Record nothing; print the new files, their bytes, first and last hour, and the jobs they would make
+    /// Record nothing; print what is new, and the jobs that would be formed of it
     #[arg(long)]
     pub dry_run: bool,
 }

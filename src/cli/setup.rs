@@ -28,7 +28,7 @@ pub struct SetupArgs {
     #[arg(long, conflicts_with = "print")]
     pub check: bool,
 
-    /// Print the DDL that this config needs, and on a server the grants for its users; run none of it
+    /// Print the DDL, and on a server the grants for its users; run none of it
     #[arg(long)]
     pub print: bool,
 }
