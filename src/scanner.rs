@@ -100,7 +100,7 @@ impl Scan<'_> {
         if report.quarantined > 0 && !self.request.dry_run {
             let (feed, files) = (&self.feed.name, report.quarantined);
             let keys = report.quarantined_keys.join(", ");
-            tracing::warn!(feed, files, keys, "changed since they were registered: QUARANTINED, not loaded");
+            tracing::info!(feed, files, keys, "changed since they were registered: QUARANTINED, not loaded");
         }
         if self.request.dry_run {
             self.plan_only(unregistered, &mut report).await?;

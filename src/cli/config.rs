@@ -24,7 +24,7 @@ use crate::error::Result;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ConfigArgs {
-    /// Print the JSON Schema instead: of the config, or with --schema=feed of schemas/FEED.yaml; reads no config
+    /// Print the JSON Schema instead, of the config or of a schema file; reads no config
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "config")]
     pub schema: Option<SchemaOf>,
 }

@@ -19,7 +19,7 @@ use crate::worker::{Etl, EtlReport, EtlSettings, SegmentLimits, Stop};
 /// a worker dies half way or several run at once on several machines. A record that does
 /// not convert is kept as a reject (see `loadline rejects`); a file that can't be trusted
 /// fails as a whole and leaves nothing in the table, while its siblings load. Exit code 3
-/// if a job failed.
+/// if a job failed, 4 if one was put off because a database or the source is out of reach.
 ///
 /// SIGTERM or SIGINT ends it early: the running segments end, their jobs go back to the
 /// queue, exit code 143 or 130. A second signal leaves at once.
@@ -66,7 +66,7 @@ pub async fn run(args: &EtlArgs, context: &Context, watcher: &Watcher) -> Result
     let signals = Signals::listen(&context.global)?;
     let ended = etl(args, context, watcher, &signals.stop).await;
     let summary = watcher.finish();
-    if !summary.is_empty() || std::io::stderr().is_terminal() {
+    if !summary.is_empty() || (ended.is_ok() && std::io::stderr().is_terminal()) {
         report::note(&context.global, &summary.render());
     }
     ended?;

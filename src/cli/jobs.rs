@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{self, Format, Object, Table, Value, clipped, printable};
-use super::{Context, Exit, human};
+use super::{Context, Exit, human, report, wrap};
 use crate::error::{Error, Result};
 use crate::job::{FileRecord, FileState, Job, JobFilter, JobId, JobStatus, JobStore, split_uri_list};
 use crate::warehouse::{Progress, Warehouse};
@@ -65,8 +65,8 @@ const COLUMNS: [&str; 18] = [
     "finished_time",
 ];
 
-/// Characters of a message under a table, and of a reason in it.
-const MESSAGE_LENGTH_MAX: usize = 110;
+/// Characters of a line under a table where no terminal sets its width, and of a reason in it.
+const MESSAGE_LENGTH_MAX: usize = 120;
 const REASON_LENGTH_MAX: usize = 80;
 
 pub async fn run(args: &JobsArgs, context: &Context) -> Result<Exit> {
@@ -164,7 +164,10 @@ fn print_overview(jobs: &[Job], out: &mut dyn Write) -> io::Result<()> {
     }));
     table.print(Format::Table, out)?;
     for (id, message) in jobs.iter().filter_map(|job| Some((job.id, job.failure_msg.as_deref()?))) {
-        writeln!(out, "job {id}: {}", clipped(message, MESSAGE_LENGTH_MAX))?;
+        // A line of it for each file that failed; the first tells enough here.
+        let first = message.lines().next().unwrap_or_default();
+        let length_max = wrap::of_stdout().unwrap_or(MESSAGE_LENGTH_MAX);
+        writeln!(out, "{}", clipped(&format!("job {id}: {first}"), length_max))?;
     }
     out.flush()
 }
@@ -284,6 +287,9 @@ impl Detail {
             let text = match (column, value) {
                 // Its files follow.
                 ("files", _) | (_, Value::Null) => continue,
+                // It was never put off.
+                ("run_after", _) if self.job.run_after == DateTime::UNIX_EPOCH => continue,
+                ("failure_msg", Value::Text(text)) => report::lines(&text, wrap::of_stdout(), &" ".repeat(27)),
                 ("total_size_in_bytes", Value::UInt(bytes)) => format!("{bytes} ({})", human::size(bytes)),
                 (_, Value::Text(text)) => printable(&text).into_owned(),
                 (_, Value::Int(number)) => number.to_string(),
@@ -313,6 +319,9 @@ impl Detail {
     }
 
     fn print_files(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.files.is_empty() {
+            return writeln!(out, "\nIts files were found again and have left it.");
+        }
         writeln!(out, "\nFiles:")?;
         let mut table = Table::new(["file", "state", "size", "records", "rows", "rejects"]);
         table.rows.extend(self.files.iter().map(|file| {
@@ -330,7 +339,7 @@ impl Detail {
         for (file, error) in self.files.iter().filter_map(|file| Some((file, file.error.as_deref()?))) {
             // A worker's error begins with the key, a scanner's does not.
             let key = if error.starts_with(&file.key) { String::new() } else { format!("{}: ", file.key) };
-            writeln!(out, "{}{}", printable(&key), printable(error))?;
+            writeln!(out, "{}", report::lines(&format!("{key}{error}"), wrap::of_stdout(), "  "))?;
         }
         if self.files.iter().any(|file| file.state == FileState::Failed) {
             writeln!(out, "Nothing of a FAILED file is in the table; `loadline retry {}` tries again.", self.job.id)?;

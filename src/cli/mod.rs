@@ -30,6 +30,7 @@ pub mod status;
 pub mod summary;
 mod time;
 pub mod unload;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -42,9 +43,10 @@ pub use time::parse_time;
 
 /// Loads hourly CSV files into a database: each file exactly once, every record accounted for.
 ///
-/// `loadline demo` shows all of it in a folder of its own, without a server.
+/// From S3 or a folder into MySQL, MariaDB or SQLite. `loadline demo` shows all of it
+/// without a server, in a folder of its own.
 #[derive(Debug, Parser)]
-#[command(name = "loadline", version, after_help = EXIT_CODES)]
+#[command(verbatim_doc_comment, name = "loadline", version, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -53,12 +55,22 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+In their order:
+  loadline demo      a first run without a config
+  loadline config    checks config.yaml and the schema files
+  loadline setup     creates the tables
+  loadline scan      finds new files
+  loadline etl       loads them
+  loadline status    says whether all is well
+  loadline run       does scan and etl for ever
+
 Exit codes:
   0  done, or nothing to do
   1  loadline itself failed: please report it
-  2  the command line, the config or a schema file is wrong
-  3  some job failed in this run, or something stands failed or stale (status)
+  2  the command line, the config, a schema file or the set-up is wrong
+  3  some job failed in this run, something stands failed or stale (status), or a file
+     is not what its feed says (sql)
   4  a database or the source can't be reached; the same command may succeed later
   130, 143  ended by SIGINT or SIGTERM before the work was done";
 
@@ -171,6 +183,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// clap does not break lines by itself.
+    #[test]
+    fn the_manual_fits_a_hundred_columns() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in std::iter::once(&cli).chain(cli.get_subcommands()) {
+            let manual = command.clone().render_long_help().to_string();
+            for line in manual.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Cell, CellAlignment, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::wrap;
 use crate::error::{Error, Result};
 
 /// How results are written.
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 pub enum Format {
     /// For people
     Table,
-    /// One array, an object a row, a line an object; keys are the column names
+    /// One array of objects, each on a line; keys are the column names
     Json,
     /// With a header row; NULL is empty
     Csv,
@@ -168,6 +169,7 @@ impl<'a> Printer<'a> {
             Format::Table => {
                 let mut table = comfy_table::Table::new();
                 table.load_preset(presets::UTF8_FULL_CONDENSED);
+                fit(&mut table, columns.len(), wrap::of_stdout());
                 table.set_header(columns.iter().map(|column| Cell::new(printable(column))));
                 Form::Table(Box::new(table), out)
             }
@@ -213,6 +215,17 @@ impl<'a> Printer<'a> {
             }
             Form::Csv(mut writer) => writer.flush(),
         }
+    }
+}
+
+/// Columns of a terminal that a column of a table needs to be read, its frame included.
+const COLUMN_WIDTH_MIN: usize = 11;
+
+/// On a narrower terminal long cells take several lines; a table of too many columns is left to the terminal.
+fn fit(table: &mut comfy_table::Table, columns: usize, width: Option<usize>) {
+    let width = width.filter(|width| columns * COLUMN_WIDTH_MIN <= *width);
+    if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
 }
 
@@ -320,6 +333,21 @@ mod tests {
 └──────┴──────────┴───────┘
 ";
         assert_eq!(print(&sample(), Format::Table), expected);
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let mut table = comfy_table::Table::new();
+        fit(&mut table, 3, Some(40));
+        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        table.add_row(vec![
+            Cell::new("loans/2026/01/02/00/loan_applications.csv"),
+            Cell::new("LOADED"),
+            Cell::new("3392"),
+        ]);
+        let text = table.to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        assert!(text.contains("LOADED") && text.contains("3392"), "{text}");
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn ended_line(form: Form, quiet: bool, end: &JobEnd) -> Option<String> {
     if quiet && !matches!(end.outcome, Outcome::Failed(_)) {
         return None;
     }
-    Some(if form == Form::Json { job_json(end) } else { job_line(end) })
+    Some(if form == Form::Json { job_json(end) } else { report::wrapped(&job_line(end)) })
 }
 
 /// The templates are constants; should one be wrong, a plain bar does as well.

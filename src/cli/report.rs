@@ -8,13 +8,14 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
 use super::output::printable;
+use super::wrap::{self, wrap};
 use super::{GlobalArgs, LogFormat};
 use crate::error::Error;
 
 /// Prints an error that ended the command.
 pub fn error(global: &GlobalArgs, error: &Error) {
     let text = match global.log_format {
-        LogFormat::Text => render(error, colours(&io::stderr())),
+        LogFormat::Text => render(error, colours(&io::stderr()), wrap::of_stderr()),
         LogFormat::Json => json(error),
     };
     // Nobody is left to tell where stderr itself is gone.
@@ -24,8 +25,13 @@ pub fn error(global: &GlobalArgs, error: &Error) {
 /// Prints a line for people: what was done, or that there was nothing to do. Kept back by `-q` and in JSON logs.
 pub fn note(global: &GlobalArgs, text: &str) {
     if !global.quiet && global.log_format == LogFormat::Text {
-        line(text);
+        line(&wrapped(text));
     }
+}
+
+/// A sentence for people as stderr shows it best: on a terminal, its lines after the first are indented.
+pub(super) fn wrapped(text: &str) -> String {
+    wrap(text, wrap::of_stderr(), "  ")
 }
 
 /// Prints a line to stderr, come what may.
@@ -50,17 +56,17 @@ pub(super) fn is_dumb() -> bool {
 ///   2: and the one below that
 /// hint: what to do
 /// ```
-pub fn render(error: &Error, colours: bool) -> String {
+pub fn render(error: &Error, colours: bool, width: Option<usize>) -> String {
     let (red, cyan, reset) = if colours { ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m") } else { ("", "", "") };
-    let mut text = format!("{red}error:{reset} {}\n", lines(&error.to_string(), "       "));
+    let mut text = format!("{red}error:{reset} {}\n", lines(&error.to_string(), width, "       "));
     for (i, cause) in causes(error).iter().enumerate() {
         if i == 0 {
             text.push_str("caused by:\n");
         }
-        let _ = writeln!(text, "{:>3}: {}", i + 1, lines(cause, "     "));
+        let _ = writeln!(text, "{:>3}: {}", i + 1, lines(cause, width, "     "));
     }
     if let Some(hint) = error.hint_text() {
-        let _ = writeln!(text, "{cyan}hint:{reset} {}", lines(hint, "      "));
+        let _ = writeln!(text, "{cyan}hint:{reset} {}", lines(hint, width, "      "));
     }
     text
 }
@@ -93,9 +99,9 @@ fn causes(error: &Error) -> Vec<String> {
 }
 
 /// `text` fit for a terminal; its own line ends stay, the lines after the first indented.
-fn lines(text: &str, indent: &str) -> String {
+pub(super) fn lines(text: &str, width: Option<usize>, indent: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().map(printable).collect();
-    lines.join(&format!("\n{indent}"))
+    wrap(&lines.join("\n"), width, indent)
 }
 
 #[cfg(test)]
@@ -119,13 +125,13 @@ caused by:
      line 8
 hint: look at it with `loadline rejects`
 ";
-        assert_eq!(render(&sample(), false), expected);
-        assert_eq!(render(&Error::internal("odd"), false), "error: odd\n");
+        assert_eq!(render(&sample(), false, None), expected);
+        assert_eq!(render(&Error::internal("odd"), false, None), "error: odd\n");
     }
 
     #[test]
     fn colours_change_nothing_but_colour() {
-        let coloured = render(&sample(), true);
+        let coloured = render(&sample(), true, None);
         assert!(coloured.starts_with("\x1b[1;31merror:\x1b[0m job 3"), "{coloured:?}");
         assert!(coloured.contains("\x1b[1;36mhint:\x1b[0m look"), "{coloured:?}");
     }
@@ -133,7 +139,7 @@ hint: look at it with `loadline rejects`
     #[test]
     fn a_cause_that_was_said_is_not_said_again() {
         let error = Error::unavailable("can't open: disk is full").caused_by("disk is full");
-        assert_eq!(render(&error, false), "error: can't open: disk is full\n");
+        assert_eq!(render(&error, false, None), "error: can't open: disk is full\n");
     }
 
     #[test]

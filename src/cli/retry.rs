@@ -25,10 +25,14 @@ const PAGE: usize = 500;
 /// Repair the cause first: the schema file, or the file itself at the source (a replaced
 /// file is taken in its new version). The next `loadline etl` then loads what is missing of
 /// the job, and nothing twice.
+///
+///   loadline retry 7 8
+///   loadline retry --failed
+///   loadline retry --unloaded --feed loans --from 2026-01-31 --to 2026-02-01
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RetryArgs {
-    /// Ids of failed jobs, as `loadline jobs --status FAILED` lists them, or of loaded ones with UNLOADED files
+    /// Failed jobs (`loadline jobs --status FAILED`), or loaded ones with UNLOADED files
     #[arg(
         value_name = "ID",
         required_unless_present_any = ["failed", "quarantined", "unloaded"],
@@ -112,8 +116,7 @@ async fn release_quarantined(context: &Context, store: &dyn JobStore, source: &S
     let (loaded, missing): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.loaded_time.is_some());
     let (of_jobs, free): (Vec<_>, Vec<_>) = missing.into_iter().partition(|file| file.job_id.is_some());
     let released = store.release(&versions(source, &free).await?).await?;
-    let files = human::counted(released, "file");
-    report::note(&context.global, &format!("{files} released; the next scan puts them into jobs"));
+    report::note(&context.global, &told_released(released, "no file was QUARANTINED before a job took it"));
     if let Some(job) = of_jobs.first().and_then(|file| file.job_id) {
         let files = human::counted(of_jobs.len() as u64, "quarantined file");
         report::note(&context.global, &format!("{files} in jobs: retry the job, such as `loadline retry {job}`"));
@@ -156,13 +159,20 @@ async fn release_unloaded(
             released += store.release(&versions).await?;
         }
     }
-    let files = human::counted(released, "file");
-    report::note(&context.global, &format!("{files} released; the next scan puts them into jobs"));
+    report::note(&context.global, &told_released(released, "none of these files is UNLOADED"));
     if gone > 0 {
         let files = human::counted(gone, "file");
         report::note(&context.global, &format!("{files} not at the source any more: UNLOADED as before"));
     }
     Ok(())
+}
+
+fn told_released(files: u64, none: &str) -> String {
+    match files {
+        0 => format!("nothing was released: {none}"),
+        1 => "1 file released; the next scan puts it into a job".to_owned(),
+        _ => format!("{} released; the next scan puts them into jobs", human::counted(files, "file")),
+    }
 }
 
 async fn unloaded_of<'a>(

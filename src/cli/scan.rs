@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::output::{self, Format, Table, Value};
+use super::output::{self, Format, Table, Value, printable};
 use super::signals::Signals;
 use super::{Context, Exit, LogFormat, Watcher, human, parse_time, report};
 use crate::clock;
@@ -22,10 +22,13 @@ use crate::source::Source;
 /// Lists what is new since the last scan, with a look-back for files that came late,
 /// registers every new file, and puts the registered files into jobs, bounded by
 /// `scanner.max_job_size` and `scanner.max_job_files`. Every file comes into exactly one
-/// job, however often and by however many scanners it is seen. A known key whose content
-/// has changed is put into quarantine and not loaded.
+/// job, however often and by however many scanners it is seen. What becomes of a known file
+/// that has changed is `on_overwrite` of its feed to say: by default it is QUARANTINED.
 ///
 /// Times are UTC: 2026-01-31, 2026-01-31T05 or 2026-01-31T05:30:00Z.
+///
+///   loadline scan --dry-run
+///   loadline scan --feed loans --from 2025-12-01 --to 2026-01-01
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ScanArgs {
@@ -45,7 +48,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "from")]
     pub to: Option<DateTime<Utc>>,
 
-    /// Record nothing; print the new files, their bytes, first and last hour, and the jobs they would make
+    /// Record nothing; print what is new, and the jobs that would be formed of it
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -88,7 +91,9 @@ pub(super) fn tell(context: &Context, report: &ScanReport, watcher: &Watcher) {
     match global.log_format {
         _ if global.quiet => {}
         LogFormat::Json if report.is_news() => watcher.say(&json(report)),
-        LogFormat::Text if report.is_news() || std::io::stderr().is_terminal() => watcher.say(&render(report)),
+        LogFormat::Text if report.is_news() || std::io::stderr().is_terminal() => {
+            watcher.say(&report::wrapped(&render(report)));
+        }
         LogFormat::Json | LogFormat::Text => {}
     }
 }
@@ -186,10 +191,11 @@ pub(super) fn render(report: &ScanReport) -> String {
         text.push_str(&format!(", {} waiting for a fuller job", human::counted(report.waiting, "file")));
     }
     if report.quarantined > 0 {
-        text.push_str(&format!(
-            ", {} QUARANTINED, changed since they were registered",
-            human::counted(report.quarantined, "file")
-        ));
+        let files = human::counted(report.quarantined, "file");
+        let (were, more) = if report.quarantined == 1 { ("it was", "") } else { ("they were", " and others") };
+        let such = report.quarantined_keys.first().map(|key| format!(" ({}{more})", printable(key)));
+        let such = such.unwrap_or_default();
+        text.push_str(&format!(", {files} QUARANTINED, changed since {were} registered{such}"));
     }
     if report.kept > 0 {
         text.push_str(&format!(", {} ignored", human::counted(report.kept, "changed file")));
@@ -215,6 +221,7 @@ fn json(report: &ScanReport) -> String {
         "jobs": report.jobs.len(),
         "waiting": report.waiting,
         "quarantined": report.quarantined,
+        "quarantined_keys": report.quarantined_keys,
         "ignored": ignored,
     })
     .to_string()
@@ -222,6 +229,7 @@ fn json(report: &ScanReport) -> String {
 
 fn hours(report: &ScanReport) -> String {
     match (report.first_hour, report.last_hour) {
+        (Some(first), Some(last)) if first == last => format!(", {}", first.format("%Y-%m-%dT%H")),
         (Some(first), Some(last)) => format!(", {} to {}", first.format("%Y-%m-%dT%H"), last.format("%Y-%m-%dT%H")),
         _ => String::new(),
     }

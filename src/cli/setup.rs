@@ -19,7 +19,8 @@ use crate::warehouse::{TableSpec, Warehouse};
 ///
 /// Safe to run again at any time: it creates what is missing, brings older tables up to
 /// this version step by step, and never changes data. A feed's table whose columns are not
-/// those of its schema file is never altered; the difference is shown instead.
+/// those of its schema file is never altered; the difference is shown instead. A server or
+/// a table that would break the guarantees is refused before anything is created.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct SetupArgs {
@@ -27,7 +28,7 @@ pub struct SetupArgs {
     #[arg(long, conflicts_with = "print")]
     pub check: bool,
 
-    /// Print the DDL that this config needs, and the grants for a server's users; run none of it
+    /// Print the DDL, and on a server the grants for its users; run none of it
     #[arg(long)]
     pub print: bool,
 }
@@ -71,6 +72,9 @@ fn print_ddl(context: &Context) -> Result<()> {
     output::written(output::stdout().write_all(text.as_bytes())).map(drop)
 }
 
+const GRANTS_ORDER: &str = "\n-- grants, for an administrator to give: first the operator's; then run `loadline setup` as the operator,\n\
+                            -- because rights on a table need the table; then the others'\n";
+
 /// What the users of a server need, role by role.
 fn grants(config: &Config) -> String {
     let tables: BTreeSet<String> = config.feeds.iter().map(|feed| feed.table.clone()).collect();
@@ -79,6 +83,9 @@ fn grants(config: &Config) -> String {
     for Grants { role, purpose, statements } in
         backend::grants(&config.metadata_database, &config.reporting_database, &tables)
     {
+        if text.is_empty() {
+            text.push_str(GRANTS_ORDER);
+        }
         text.push_str(&format!("\n-- grants: {role} ({purpose}); first CREATE USER '{role}'@'%' IDENTIFIED BY ...\n"));
         statements.iter().for_each(|statement| text.push_str(&format!("{statement};\n")));
     }

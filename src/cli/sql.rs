@@ -37,7 +37,7 @@ pub struct SqlArgs {
     #[arg(long, value_name = "URI")]
     pub uri: Vec<String>,
 
-    /// Read the files of --uri by this feed's schema; needed only where the config has several feeds
+    /// Whose schema --uri is read by; needed only where the config has several feeds
     #[arg(long, value_name = "FEED", conflicts_with = "job")]
     pub feed: Option<String>,
 

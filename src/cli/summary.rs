@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::output::printable;
-use super::{Exit, human};
+use super::{Exit, human, report};
 use crate::job::JobId;
 use crate::progress::{JobEnd, Outcome};
 
@@ -89,6 +89,9 @@ impl Summary {
 
     /// `4 jobs loaded, 1 failed; 30 files (4.8 MiB); 106,000 records = 105,990 rows + 10 rejects; 52,995 rows/s; 2.0 s`
     pub fn render(&self) -> String {
+        if self.is_empty() {
+            return "nothing was loaded: no job was waiting".to_owned();
+        }
         let mut text = format!("{} loaded", human::counted(self.jobs_loaded, "job"));
         let others = [
             (self.jobs_failed, "failed"),
@@ -135,7 +138,10 @@ pub(super) fn job_line(end: &JobEnd) -> String {
                 records(end.rows, end.rejects)
             )
         }
-        Outcome::Failed(reason) => format!("job {job} ({feed}) failed after {took}: {}", printable(reason)),
+        // A line for each file that failed.
+        Outcome::Failed(reason) => {
+            format!("job {job} ({feed}) failed after {took}: {}", report::lines(reason, None, ""))
+        }
         Outcome::Postponed(delay, reason) => {
             format!("job {job} ({feed}) will be tried again in {}: {}", human::duration(*delay), printable(reason))
         }

@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Format, Table, Value, printable};
-use super::{Context, Exit, Watcher, human, jobs, parse_time, report, selection};
+use super::{Context, Exit, Watcher, human, jobs, parse_time, report, selection, shell};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::job::{FileState, JobId, JobStore, Selection};
@@ -22,6 +22,10 @@ use crate::unloader::{Unloader, Unloading};
 /// 100,000 records; the files are UNLOADED, and no scan or etl loads them again before
 /// `loadline retry`. Without --yes it only says what would be taken out. Cut short, the
 /// same command goes on where it was.
+///
+///   loadline unload --job 7
+///   loadline unload --feed loans --from 2026-01-31 --to 2026-02-01 --yes
+///   loadline unload --file s3://bucket/loans/2026/01/31/05/a.csv --yes
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 #[command(group = ArgGroup::new("which").args(["file", "job", "from"]).required(true).multiple(false))]
@@ -88,7 +92,7 @@ pub async fn run(args: &UnloadArgs, context: &Context, watcher: &Watcher) -> Res
         print(&unloaded, feed, args.output)?;
     }
     report::note(&context.global, &summary(&unloaded, feed, begun.elapsed()));
-    report::note(&context.global, &format!("hint: {}, then `loadline etl`, loads them again", way_back(args)));
+    report::note(&context.global, &format!("hint: {}, loads them again", way_back(args, context)));
     Ok(Exit::Done)
 }
 
@@ -131,7 +135,11 @@ fn bar(watcher: &Watcher, records: u64) -> ProgressBar {
 
 fn print(what: &Unloading, feed: &Feed, format: Format) -> Result<()> {
     let columns = ["feed", "table", "files", "first_hour", "last_hour", "rows", "rejects", "unfinished"];
-    let hour = |at: Option<DateTime<Utc>>| at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let hour = |at: Option<DateTime<Utc>>| match format {
+        // Whole hours; people need no more.
+        Format::Table => at.map(|at| at.format("%Y-%m-%dT%H").to_string()),
+        Format::Json | Format::Csv => at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+    };
     let mut table = Table::new(columns);
     table.rows.push(vec![
         feed.name.as_str().into(),
@@ -164,7 +172,7 @@ fn summary(unloaded: &Unloading, feed: &Feed, took: Duration) -> String {
 fn typed(args: &UnloadArgs) -> String {
     let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let mut typed = Vec::new();
-    typed.extend(args.file.as_ref().map(|uri| format!("--file '{}'", printable(uri).replace('\'', r"'\''"))));
+    typed.extend(args.file.as_ref().map(|uri| format!("--file {}", shell::word(&printable(uri)))));
     typed.extend(args.feed.as_ref().map(|feed| format!("--feed {feed}")));
     typed.extend(args.from.map(|from| format!("--from {}", time(from))));
     typed.extend(args.to.map(|to| format!("--to {}", time(to))));
@@ -173,12 +181,14 @@ fn typed(args: &UnloadArgs) -> String {
 
 fn command(args: &UnloadArgs, context: &Context) -> String {
     let which = args.job.map_or_else(|| typed(args), |job| format!("--job {job}"));
-    format!("`loadline -c {} unload {which} --yes`", context.global.config.display())
+    format!("`{}`", shell::command(&context.global, &format!("unload {which} --yes")))
 }
 
-fn way_back(args: &UnloadArgs) -> String {
-    match args.job {
-        Some(job) => format!("`loadline retry {job}`"),
-        None => format!("`loadline retry --unloaded {}`, then `loadline scan`", typed(args)),
-    }
+fn way_back(args: &UnloadArgs, context: &Context) -> String {
+    let command = |words: &str| format!("`{}`", shell::command(&context.global, words));
+    let steps = match args.job {
+        Some(job) => vec![command(&format!("retry {job}")), command("etl")],
+        None => vec![command(&format!("retry --unloaded {}", typed(args))), command("scan"), command("etl")],
+    };
+    steps.join(", then ")
 }

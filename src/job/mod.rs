@@ -45,7 +45,7 @@ pub enum JobStatus {
     Processing,
     /// Every file is complete in the ledger, or was unloaded by a person.
     Loaded,
-    /// Stopped for good, with `failure_msg`; nothing of its failed files is in the table.
+    /// Stopped for good: see `failure_msg`; its failed files are not in the table.
     Failed,
 }
 

@@ -149,7 +149,7 @@ const CODES: &[(&[u16], Meaning)] = &[
     (&[1047, 1180, 1412, 1615, 3572, 1637, 1206], meaning(Unavailable, "the server could not do it now", "try again")),
     // Somebody must change the config, the grants or the schema.
     (&[1045, 1698, 1862, 1820, 3118, 4151], meaning(Config, "the server refused user or password", "check the user in the url and its password")),
-    (&[1044, 1142, 1143, 1227, 1370, 1410, 1141], meaning(Config, "the user lacks a right", "`loadline setup --print` writes the grants that are needed")),
+    (&[1044, 1142, 1143, 1227, 1370, 1410, 1141], meaning(Config, "the user lacks a right", "is the database's name in the url right? `loadline setup --print` writes the grants that are needed")),
     (&[1130, 1129], meaning(Config, "the server does not let this host in", "create the user for this host, or run `FLUSH HOSTS` there after many failed attempts")),
     (&[1049], meaning(Config, "there is no such database", "run `loadline setup`, or check the name in the url")),
     (&[1146, 1051], meaning(Config, "a table is missing", "run `loadline setup`")),

@@ -11,8 +11,8 @@ const SCHEMA_TABLE: &str = "loadline_schema";
 /// Rights of every role in the metadata database, of the reporting database, or of both.
 pub(in crate::backend) fn grants(metadata: Option<&str>, reporting: Option<&str>, tables: &[String]) -> Vec<Grants> {
     let roles = [
-        ("loader", "scan, etl, run, retry", loader(metadata, reporting, tables)),
-        ("operator", "setup, unload, and all that the loader does", operator(metadata, reporting)),
+        ("operator", "setup, and all that the loader does", operator(metadata, reporting)),
+        ("loader", "scan, etl, run, retry, unload, and to look", loader(metadata, reporting, tables)),
         ("reader", "the loaded rows and how far each file is; no rejects", reader(reporting, tables)),
     ];
     roles.map(|(role, purpose, statements)| Grants { role, purpose, statements }).into()

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::facts::{Facts, FeedFacts, Verdict, time};
-use crate::cli::output::printable;
-use crate::cli::{Context, GlobalArgs, human, shell};
+use crate::cli::{Context, GlobalArgs, human, report, shell, wrap};
 use crate::config::{Config, ScannerConfig};
 use crate::job::{FileRecord, FileState, Job, JobStatus};
 use crate::source::{Entry, Ignored};
@@ -71,9 +70,7 @@ impl Answer {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{whose}{}", self.word.replace('_', " "));
         for why in &self.why {
-            for line in why.lines() {
-                let _ = writeln!(text, "  {}", printable(line));
-            }
+            let _ = writeln!(text, "  {}", report::lines(why, wrap::of_stdout(), "  "));
         }
         for step in &self.next {
             let _ = writeln!(text, "  {}:\n    {}", step.what, step.command);

@@ -25,6 +25,9 @@ use facts::{Facts, Places};
 /// nothing. The file is named by its full URI, as `loadline jobs ID` and scanner_jobs.files
 /// have it (percent-encoded), or by its path below the source's url.
 ///
+///   loadline explain s3://bucket/incoming/loans/2026/01/31/05/a.csv
+///   loadline explain loans/2026/01/31/05/a.csv
+///
 /// Exit code 0 whatever the answer is; 4 where one of the three places can't be reached: the
 /// answer then rests on the others, and says so.
 #[derive(Debug, Args)]

@@ -24,7 +24,7 @@ use picture::Picture;
 /// Exit code 3 when something needs a person: a job is FAILED, a file was QUARANTINED before
 /// it was ever loaded, or a feed is stale. A feed with `fresh_within` is stale when its
 /// newest loaded hour ended longer ago than that, when a file has waited longer than that,
-/// or when nothing of it has been loaded yet. Exit code 4 when a database can't be reached.
+/// or when nothing of it is loaded. Exit code 4 when a database can't be reached.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct StatusArgs {

@@ -115,7 +115,7 @@ impl Page<'_> {
         }
         self.more(stale.len(), "status -o json");
         let (scan, etl) = (shell::command(self.global, "-v scan"), shell::command(self.global, "etl"));
-        self.line(&format!("  see whether files arrive: {scan}; and are loaded: {etl}"));
+        self.line(&format!("  to see whether files arrive:\n    {scan}\n  and to load them:\n    {etl}"));
     }
 
     fn failed(&mut self) {
@@ -319,7 +319,7 @@ kept: rejects for ever, LOADED jobs for ever, file records for ever
             (feed("loans", 4, Some(3)), Some("its newest loaded hour ended 4 h ago")),
             (feed("loans", 4000, None), None),
             (waiting, Some("a file has waited for 3 h")),
-            (never, Some("nothing of it has been loaded yet")),
+            (never, Some("nothing of it is loaded")),
         ] {
             assert_eq!(feed.staleness(at()).as_deref(), why);
             assert_eq!(calm(vec![feed]).needs_a_person(), why.is_some());

@@ -137,7 +137,7 @@ impl FeedPicture {
         let within = self.fresh_within?;
         let waited = self.overview.oldest_found.map(|found| now - found);
         match (self.lag(now), waited) {
-            (None, _) => Some("nothing of it has been loaded yet".to_owned()),
+            (None, _) => Some("nothing of it is loaded".to_owned()),
             (Some(lag), _) if lag > within => Some(format!("its newest loaded hour ended {} ago", human::age(lag))),
             (_, Some(waited)) if waited > within => Some(format!("a file has waited for {}", human::age(waited))),
             _ => None,

@@ -107,7 +107,7 @@ fn the_printed_ddl_makes_the_same_tables_on_a_server() {
         let project = Project::new("events", SCHEMA, "");
         configure(&project, &set_up.url());
         let printed = project.run(&["setup", "--print"]).ok().stdout;
-        let (ddl, grants) = printed.split_once("\n-- grants: loader").unwrap();
+        let (ddl, grants) = printed.split_once("\n-- grants, for an administrator").unwrap();
         assert!(grants.contains(&format!("GRANT SELECT, INSERT, DELETE ON `{}`.`events`", set_up.name)), "{grants}");
         assert!(grants.contains("-- grants: reader"), "{grants}");
         project.run(&["setup"]).ok();

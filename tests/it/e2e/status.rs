@@ -19,7 +19,7 @@ fn stale(project: &Project) -> (bool, String) {
 #[test]
 fn a_feed_is_stale_until_what_is_loaded_is_new_enough() {
     let project = Project::events(FOR_EVER);
-    assert_eq!(stale(&project), (true, "nothing of it has been loaded yet".to_owned()));
+    assert_eq!(stale(&project), (true, "nothing of it is loaded".to_owned()));
     project.write_events(&format!("{}/a.csv", hour(0)), [1]);
     project.scan_and_load();
     assert_eq!(stale(&project), (false, String::new()));

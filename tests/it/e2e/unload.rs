@@ -107,7 +107,7 @@ fn a_file_that_changed_after_its_load_is_replaced_by_hand() {
     let uri = uri(&project, &key(0));
     project.write_events(&key(0), 101..=103);
     project.scan().ok().says(&["QUARANTINED"]);
-    project.run(&["retry", "--quarantined"]).ok().says(&["0 files released", "loadline unload --file", &uri]);
+    project.run(&["retry", "--quarantined"]).ok().says(&["nothing was released", "loadline unload --file", &uri]);
     project.run(&["unload", "--file", &uri]).ok().says(&["nothing was changed"]);
     project.run(&["unload", "--file", &uri, "--yes"]).ok();
     assert_eq!(states(&project), ["UNLOADED", "LOADED"]);
