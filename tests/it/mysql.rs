@@ -454,3 +454,29 @@ async fn old_rejects_are_pruned_and_no_others() {
         assert_eq!(db.query("SELECT count(*) FROM loadline_rejects").await, [texts(&["3"])]);
     }
 }
+
+/// Whatever a server's defaults are, it says when it rounds, and what is done is committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_servers_defaults_change_no_session() {
+    for kind in KINDS {
+        let Some(server) = Server::start(kind, &[]) else { continue };
+        server.execute(&["SET GLOBAL sql_notes = 0", "SET GLOBAL completion_type = 'CHAIN'"]);
+        let db = server.fresh();
+        let (warehouse, table) = (warehouse(&db.url(), &[]), amounts());
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        let mut segment = begun(&warehouse, "a.csv").await;
+        let (column, reason, raw) = (None, "bad".to_owned(), Vec::new());
+        let reject = loadline::warehouse::Reject { record: 1, line: 2, byte_offset: 0, column, reason, raw };
+        segment.reject(&[reject]).await.unwrap();
+        let done = loadline::warehouse::Progress { records_done: 1, rejects: 1, complete: true, ..Default::default() };
+        segment.commit(&done).await.unwrap();
+        let later = chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+        assert_eq!(warehouse.prune_rejects(later, 100).await.unwrap(), 1);
+        assert_eq!(db.query("SELECT count(*) FROM loadline_rejects").await, [texts(&["0"])], "{kind:?}");
+
+        db.execute(&["ALTER TABLE loans MODIFY amount DECIMAL(10,1)"]);
+        let mut segment = begun(&warehouse, "b.csv").await;
+        assert!(segment.write(&table, &batch(1, &[98_765])).await.is_err(), "{kind:?} rounded");
+    }
+}
