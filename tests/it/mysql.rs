@@ -480,3 +480,36 @@ async fn a_servers_defaults_change_no_session() {
         assert!(segment.write(&table, &batch(1, &[98_765])).await.is_err(), "{kind:?} rounded");
     }
 }
+
+/// One statement over all of a long file might not end before its answer is given up, now and every time after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_back_goes_in_steps() {
+    use mysql_async::prelude::Queryable;
+    for kind in KINDS {
+        let Some(db) = Fresh::of(kind) else { continue };
+        let (warehouse, table) = (db.warehouse(), amounts());
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        let mut segment = begun(&warehouse, "a.csv").await;
+        segment.write(&table, &batch(1, &[100])).await.unwrap();
+        let done = loadline::warehouse::Progress { records_done: 25_000, rows: 1, ..Default::default() };
+        segment.commit(&done).await.unwrap();
+
+        // Somebody holds the first row: the last step has to wait, and no other.
+        let mut holder = db.0.server.connect(Some(&db.0.name)).await;
+        holder.query_drop("START TRANSACTION").await.unwrap();
+        holder.query_drop("SELECT * FROM loans WHERE _file = 1 AND _record = 1 FOR UPDATE").await.unwrap();
+        let fence = loadline::warehouse::Fence { file: 1, epoch: 1, plan_hash: "plan".to_owned() };
+        let walk = warehouse.walk_back(&fence, &table, loadline::warehouse::WalkEnd::Anew);
+        let held = async {
+            while db.query("SELECT records_done FROM loadline_files").await != [texts(&["5000"])] {
+                tokio::task::yield_now().await;
+            }
+            holder.query_drop("ROLLBACK").await.unwrap();
+        };
+        let held = tokio::time::timeout(std::time::Duration::from_secs(30), held);
+        let (walked, held) = tokio::join!(walk, held);
+        assert!(held.is_ok() && walked.unwrap(), "{kind:?}");
+        assert_eq!(db.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
+    }
+}
