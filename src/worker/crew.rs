@@ -160,7 +160,7 @@ impl Crew {
     /// An outage waits for its end; anything else is said, and tried again a little later.
     async fn get_over(&self, error: &Error, troubles: u32) {
         if error.is_retryable()
-            && let Some(outage) = self.reach.outage().await
+            && let Some(outage) = self.reach.outage_behind(error).await
         {
             return self.reach.close(&outage);
         }
