@@ -319,6 +319,18 @@ async fn tables_that_cannot_roll_back_are_obstacles() {
     }
 }
 
+/// Commits that a crash may take back are no ground for jobs that are LOADED in another database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgets_commits_may_hold_jobs_and_no_rows() {
+    for kind in KINDS {
+        let Some(server) = Server::start(kind, &["--innodb-flush-log-at-trx-commit=2"]) else { continue };
+        let db = server.fresh();
+        let obstacles = warehouse(&db.url(), &[]).obstacles(&[amounts()]).await.unwrap();
+        assert!(obstacles.len() == 1 && obstacles[0].contains("flush_log_at_trx_commit = 2"), "{obstacles:?}");
+        assert!(loadline::job::JobStore::obstacles(&job_store(&db.url(), &[])).await.unwrap().is_empty());
+    }
+}
+
 async fn begun(warehouse: &MysqlWarehouse, key: &str) -> Box<dyn loadline::warehouse::Segment> {
     let file = loadline::warehouse::LedgerKey {
         key: key.to_owned(),
