@@ -29,12 +29,13 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    is_outage: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, source: None }
+        Self { kind, message: message.into(), hint: None, is_outage: false, source: None }
     }
 
     pub fn config(message: impl Into<String>) -> Self {
@@ -64,7 +65,8 @@ impl Error {
             below.strip_prefix(&format!("{}: ", self.message)).unwrap_or(&below).to_owned()
         });
         let source = source.filter(|below| *below != self.message).map(Into::into);
-        Self { kind: self.kind, message: self.message.clone(), hint: self.hint.clone(), source }
+        let (kind, is_outage) = (self.kind, self.is_outage);
+        Self { kind, message: self.message.clone(), hint: self.hint.clone(), is_outage, source }
     }
 
     /// What the user can do about it, as a sentence without a full stop.
@@ -78,9 +80,16 @@ impl Error {
         self
     }
 
-    /// The same error with a larger story around it; kind and hint stay.
+    /// Marks what keeps all work from going on, and not only what met it: a full disk, say.
+    pub fn outage(mut self) -> Self {
+        self.is_outage = true;
+        self
+    }
+
+    /// The same error with a larger story around it; kind, hint and mark stay.
     pub fn context(self, message: impl Into<String>) -> Self {
-        Self { kind: self.kind, message: message.into(), hint: self.hint.clone(), source: Some(Box::new(self)) }
+        let (kind, hint, is_outage) = (self.kind, self.hint.clone(), self.is_outage);
+        Self { kind, message: message.into(), hint, is_outage, source: Some(Box::new(self)) }
     }
 
     pub fn kind(&self) -> ErrorKind {
@@ -94,6 +103,10 @@ impl Error {
     /// True where the same work may succeed later without anybody's help.
     pub fn is_retryable(&self) -> bool {
         self.kind == ErrorKind::Unavailable
+    }
+
+    pub fn is_outage(&self) -> bool {
+        self.is_outage
     }
 
     pub fn exit_code(&self) -> u8 {
@@ -144,5 +157,6 @@ mod tests {
         let outer = inner.context("2026/01/01/00/a.csv").context("job 3");
         assert_eq!(outer.chain(), "job 3: 2026/01/01/00/a.csv: record 7 is ragged");
         assert_eq!(outer.exit_code(), 3);
+        assert!(!outer.is_outage() && outer.outage().context("job 4").duplicate().is_outage());
     }
 }

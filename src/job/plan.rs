@@ -1,10 +1,13 @@
 //! How FOUND files become jobs: in order of modified time, then key, filling each job up to its limits.
 //!
-//! Invariant: every file pushed is in exactly one draft, and a draft of more than one file is within both limits.
+//! Invariant: every file pushed is in exactly one draft, and a draft of more than one file is within all limits.
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::{FoundFile, file_uri, uri_list};
+
+/// Bytes of the list of URIs, below what servers take in one packet: long keys make a job full before its count does.
+const URIS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy)]
 pub struct JobLimits {
@@ -32,19 +35,26 @@ pub struct Planner<'a> {
     limits: JobLimits,
     open: Vec<FoundFile>,
     open_size: u64,
+    /// One for each of the open files.
+    uris: Vec<String>,
+    uris_bytes: usize,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(feed: &'a str, source_url: &'a str, limits: JobLimits) -> Self {
-        Self { feed, source_url, limits, open: Vec::new(), open_size: 0 }
+        Self { feed, source_url, limits, open: Vec::new(), open_size: 0, uris: Vec::new(), uris_bytes: 0 }
     }
 
     /// The draft that `file` did not fit into any more, if any.
     pub fn push(&mut self, file: FoundFile) -> Option<JobDraft> {
         let over_size = self.open_size.saturating_add(file.size) > self.limits.size_max;
-        let full = over_size || self.open.len() >= self.limits.files_max;
+        let uri = file_uri(self.source_url, &file.key);
+        let over_bytes = self.uris_bytes + uri.len() + 1 > URIS_BYTES_MAX;
+        let full = over_size || over_bytes || self.open.len() >= self.limits.files_max;
         let draft = if full { self.close() } else { None };
         self.open_size += file.size;
+        self.uris_bytes += uri.len() + 1;
+        self.uris.push(uri);
         self.open.push(file);
         draft
     }
@@ -59,8 +69,9 @@ impl<'a> Planner<'a> {
     fn close(&mut self) -> Option<JobDraft> {
         let files = std::mem::take(&mut self.open);
         let total_size_in_bytes = std::mem::take(&mut self.open_size);
+        let uris = uri_list(std::mem::take(&mut self.uris).into_iter());
+        self.uris_bytes = 0;
         let latest_file_modified_time = files.iter().map(|file| file.modified).max()?;
-        let uris = uri_list(files.iter().map(|file| file_uri(self.source_url, &file.key)));
         Some(JobDraft { feed: self.feed.to_owned(), files, uris, latest_file_modified_time, total_size_in_bytes })
     }
 }
@@ -99,6 +110,17 @@ mod tests {
     #[test]
     fn the_count_bounds_too() {
         assert_eq!(plan(&[1, 1, 1], limits(100, 2, 0)), [vec![0, 1], vec![2]]);
+    }
+
+    #[test]
+    fn long_keys_make_a_job_full_before_its_count_does() {
+        let mut planner = Planner::new("f", "s3://b", limits(u64::MAX, 10_000, 0));
+        let long = |id| FoundFile { key: format!("{id:04}{}", ",".repeat(1_020)), ..file(id, 1) };
+        let mut drafts: Vec<JobDraft> = (0..3_000).filter_map(|id| planner.push(long(id))).collect();
+        drafts.extend(planner.finish(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        assert!(drafts.len() > 1 && drafts.iter().all(|draft| draft.uris.len() <= URIS_BYTES_MAX));
+        let listed = drafts.iter().map(|draft| super::super::uri::split_uri_list(&draft.uris).len());
+        assert_eq!(listed.sum::<usize>(), 3_000);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::reach::Reach;
 use super::stop::Stop;
 use super::{Etl, EtlReport, owner};
 use crate::error::{Error, Result};
-use crate::job::{Claim, ClaimRequest, backoff};
+use crate::job::{Claim, ClaimRequest, ClaimToken, JobId, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 
 /// How often jobs of workers that died are looked for.
@@ -82,9 +82,11 @@ impl Crew {
             let ended = tokio::select! {
                 ended = workers.join_next() => ended,
                 () = &mut grace_over => {
+                    // Asked now: a claim is watched by the work that is dropped next.
+                    let held = crew.heartbeat.held();
                     // What does not let go in time ends with the process.
                     let _ = timeout(PARTING, workers.shutdown()).await;
-                    crew.give_everything_back().await;
+                    crew.give_back(held).await;
                     report.dropped = true;
                     break;
                 }
@@ -160,7 +162,7 @@ impl Crew {
     /// An outage waits for its end; anything else is said, and tried again a little later.
     async fn get_over(&self, error: &Error, troubles: u32) {
         if error.is_retryable()
-            && let Some(outage) = self.reach.outage().await
+            && let Some(outage) = self.reach.outage_behind(error).await
         {
             return self.reach.close(&outage);
         }
@@ -234,10 +236,10 @@ impl Crew {
     }
 
     /// Work was dropped: whoever comes next need not wait for the leases to end.
-    async fn give_everything_back(&self) {
+    async fn give_back(&self, held: Vec<(JobId, ClaimToken)>) {
         let reason = self.stop.reason();
         let giving = async {
-            for (job, token) in self.heartbeat.held() {
+            for (job, token) in held {
                 // Where this fails, its lease ends.
                 let _ = self.etl.store.postpone(job, &token, Duration::ZERO, false, &reason).await;
             }

@@ -186,15 +186,16 @@ impl<'a> JobLoader<'a> {
         if ends.iter().any(|end| matches!(end.ended, Ended::Stopped)) {
             return self.stop().await;
         }
-        let retryable = ends.iter().find_map(|end| match &end.ended {
+        let retryable = ends.iter().filter_map(|end| match &end.ended {
             Ended::Error(error) if error.is_retryable() => Some(error),
             _ => None,
         });
+        let retryable = retryable.max_by_key(|error| error.is_outage());
         if let Some(error) = retryable {
             if self.crew.stop.is_asked() {
                 return self.stop().await;
             }
-            let outage = self.crew.reach.outage().await.is_some();
+            let outage = self.crew.reach.outage_behind(error).await.is_some();
             if outage || self.attempts_left() {
                 return self.postpone(&error.chain(), !outage).await;
             }
@@ -212,7 +213,7 @@ impl<'a> JobLoader<'a> {
         if error.is_retryable() && self.crew.stop.is_asked() {
             return self.stop().await;
         }
-        let outage = self.crew.reach.outage().await.is_some();
+        let outage = self.crew.reach.outage_behind(&error).await.is_some();
         let outcome = self.postpone(&error.chain(), !outage).await?;
         if error.is_retryable() { Ok(outcome) } else { Err(error) }
     }

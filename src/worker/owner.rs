@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
-/// `host/pid-start@namespace/worker`: the start time tells a process from a later one with the same number, the
-/// process-id namespace tells containers with one host name apart. Without `/proc`, only `host/pid/worker`.
+/// `host/pid-start@namespace-boot/worker`: the start time tells a process from a later one with the same number, the
+/// process-id namespace tells containers with one host name apart, and the boot id machines: outside containers all have
+/// the same namespace, and cloned ones the same name. Without `/proc`, only `host/pid/worker`.
 pub fn owner(worker: usize) -> String {
     let pid = std::process::id();
     match (start_time(pid), namespace()) {
@@ -23,7 +24,7 @@ pub fn is_dead(owner: &str) -> bool {
     let Some((pid, start)) = process.split_once('-') else { return false };
     let Ok(pid) = pid.parse::<u32>() else { return false };
     let here = host == host_name() && namespace().as_deref() == Some(owners_namespace);
-    here && start_time(pid).as_deref() != Some(start)
+    here && shows_others() && start_time(pid).as_deref() != Some(start)
 }
 
 /// Field 22 of `/proc/PID/stat`, in clock ticks since boot; see proc(5). The name in field 2 may hold anything.
@@ -36,10 +37,19 @@ fn start_time(pid: u32) -> Option<String> {
     fields.nth(18).filter(|_| !is_zombie).map(str::to_owned)
 }
 
+/// Whether `/proc` shows the processes of other users: mounted with `hidepid`, it hides them as if they were gone, and
+/// with them the first process.
+fn shows_others() -> bool {
+    start_time(1).is_some()
+}
+
+/// Number of the process-id namespace, and the beginning of the machine's boot id.
 fn namespace() -> Option<String> {
     let link = std::fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
     let digits: String = link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
-    (!digits.is_empty()).then_some(digits)
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot: String = boot.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    (!digits.is_empty() && !boot.is_empty()).then(|| format!("{digits}-{boot}"))
 }
 
 fn host_name() -> String {
@@ -62,6 +72,10 @@ mod tests {
         assert!(is_dead(&format!("{}/{pid}-1@{namespace}/1", host_name())));
         assert!(!is_dead(&format!("elsewhere/{pid}-1@{namespace}/1")));
         assert!(!is_dead(&format!("{}/{pid}-1@1/1", host_name())));
+        // A clone of this machine: the same name, and the one namespace of all that is outside containers.
+        let (number, _) = namespace.split_once('-').unwrap();
+        assert!(!is_dead(&format!("{}/{pid}-1@{number}/1", host_name())));
+        assert!(!is_dead(&format!("{}/{pid}-1@{number}-0123456789ab/1", host_name())));
         assert!(!is_dead("somebody"));
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: an outage is looked into by one probe at a time, however many workers ask; and while it lasts nobody claims
 //! a job, so that it uses no attempts up.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
@@ -16,23 +16,43 @@ use crate::source;
 
 /// A database or a source that does not answer for so long counts as out of reach.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long an outage that only work can see, such as a full disk, is believed to last; then a job finds out.
+const BELIEVED: Duration = Duration::from_secs(60);
 
 pub(super) struct Reach {
     etl: Arc<Etl>,
     /// When the last probe began, and what it found.
     last: Mutex<Option<(Instant, Option<Error>)>>,
+    /// What work met that no probe sees, and when.
+    met: std::sync::Mutex<Option<(Instant, Error)>>,
     /// True while an outage lasts.
     closed: watch::Sender<bool>,
 }
 
 impl Reach {
     pub fn new(etl: Arc<Etl>) -> Self {
-        Self { etl, last: Mutex::new(None), closed: watch::Sender::new(false) }
+        Self { etl, last: Mutex::new(None), met: std::sync::Mutex::default(), closed: watch::Sender::new(false) }
+    }
+
+    /// What is out of reach for every job, if anything, now that work has met this error.
+    pub async fn outage_behind(&self, error: &Error) -> Option<Error> {
+        if error.is_outage() {
+            *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.duplicate()));
+        }
+        self.outage().await
+    }
+
+    fn met(&self) -> Option<Error> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.as_ref().filter(|(at, _)| at.elapsed() < BELIEVED).map(|(_, error)| error.duplicate())
     }
 
     /// What is out of reach for every job, if anything. Whoever waits for a probe that began after he asked takes over
     /// what it finds.
     pub async fn outage(&self) -> Option<Error> {
+        if let Some(met) = self.met() {
+            return Some(met);
+        }
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         if let Some((begun, found)) = last.as_ref()

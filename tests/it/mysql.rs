@@ -319,6 +319,18 @@ async fn tables_that_cannot_roll_back_are_obstacles() {
     }
 }
 
+/// Commits that a crash may take back are no ground for jobs that are LOADED in another database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgets_commits_may_hold_jobs_and_no_rows() {
+    for kind in KINDS {
+        let Some(server) = Server::start(kind, &["--innodb-flush-log-at-trx-commit=2"]) else { continue };
+        let db = server.fresh();
+        let obstacles = warehouse(&db.url(), &[]).obstacles(&[amounts()]).await.unwrap();
+        assert!(obstacles.len() == 1 && obstacles[0].contains("flush_log_at_trx_commit = 2"), "{obstacles:?}");
+        assert!(loadline::job::JobStore::obstacles(&job_store(&db.url(), &[])).await.unwrap().is_empty());
+    }
+}
+
 async fn begun(warehouse: &MysqlWarehouse, key: &str) -> Box<dyn loadline::warehouse::Segment> {
     let file = loadline::warehouse::LedgerKey {
         key: key.to_owned(),
@@ -452,5 +464,64 @@ async fn old_rejects_are_pruned_and_no_others() {
         assert_eq!(warehouse.prune_rejects(later, 4).await.unwrap(), 2);
         assert_eq!(warehouse.prune_rejects(later, 4).await.unwrap(), 0);
         assert_eq!(db.query("SELECT count(*) FROM loadline_rejects").await, [texts(&["3"])]);
+    }
+}
+
+/// Whatever a server's defaults are, it says when it rounds, and what is done is committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_servers_defaults_change_no_session() {
+    for kind in KINDS {
+        let Some(server) = Server::start(kind, &[]) else { continue };
+        server.execute(&["SET GLOBAL sql_notes = 0", "SET GLOBAL completion_type = 'CHAIN'"]);
+        let db = server.fresh();
+        let (warehouse, table) = (warehouse(&db.url(), &[]), amounts());
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        let mut segment = begun(&warehouse, "a.csv").await;
+        let (column, reason, raw) = (None, "bad".to_owned(), Vec::new());
+        let reject = loadline::warehouse::Reject { record: 1, line: 2, byte_offset: 0, column, reason, raw };
+        segment.reject(&[reject]).await.unwrap();
+        let done = loadline::warehouse::Progress { records_done: 1, rejects: 1, complete: true, ..Default::default() };
+        segment.commit(&done).await.unwrap();
+        let later = chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+        assert_eq!(warehouse.prune_rejects(later, 100).await.unwrap(), 1);
+        assert_eq!(db.query("SELECT count(*) FROM loadline_rejects").await, [texts(&["0"])], "{kind:?}");
+
+        db.execute(&["ALTER TABLE loans MODIFY amount DECIMAL(10,1)"]);
+        let mut segment = begun(&warehouse, "b.csv").await;
+        assert!(segment.write(&table, &batch(1, &[98_765])).await.is_err(), "{kind:?} rounded");
+    }
+}
+
+/// One statement over all of a long file might not end before its answer is given up, now and every time after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_back_goes_in_steps() {
+    use mysql_async::prelude::Queryable;
+    for kind in KINDS {
+        let Some(db) = Fresh::of(kind) else { continue };
+        let (warehouse, table) = (db.warehouse(), amounts());
+        warehouse.migrate().await.unwrap();
+        warehouse.create_table(&table).await.unwrap();
+        let mut segment = begun(&warehouse, "a.csv").await;
+        segment.write(&table, &batch(1, &[100])).await.unwrap();
+        let done = loadline::warehouse::Progress { records_done: 25_000, rows: 1, ..Default::default() };
+        segment.commit(&done).await.unwrap();
+
+        // Somebody holds the first row: the last step has to wait, and no other.
+        let mut holder = db.0.server.connect(Some(&db.0.name)).await;
+        holder.query_drop("START TRANSACTION").await.unwrap();
+        holder.query_drop("SELECT * FROM loans WHERE _file = 1 AND _record = 1 FOR UPDATE").await.unwrap();
+        let fence = loadline::warehouse::Fence { file: 1, epoch: 1, plan_hash: "plan".to_owned() };
+        let walk = warehouse.walk_back(&fence, &table, loadline::warehouse::WalkEnd::Anew);
+        let held = async {
+            while db.query("SELECT records_done FROM loadline_files").await != [texts(&["5000"])] {
+                tokio::task::yield_now().await;
+            }
+            holder.query_drop("ROLLBACK").await.unwrap();
+        };
+        let held = tokio::time::timeout(std::time::Duration::from_secs(30), held);
+        let (walked, held) = tokio::join!(walk, held);
+        assert!(held.is_ok() && walked.unwrap(), "{kind:?}");
+        assert_eq!(db.query("SELECT count(*) FROM loans").await, [texts(&["0"])]);
     }
 }

@@ -95,8 +95,9 @@ impl Fault {
             Self::Connecting(error) => (Meaning::of_connecting(&error), safe_text(&error)),
             Self::Mysql(error) => (Meaning::of(&error), safe_text(&error)),
         };
-        let Meaning { kind, what, hint } = meaning;
+        let Meaning { kind, what, hint, is_outage } = meaning;
         let explained = Error::new(kind, format!("the {role} database {database}: {what}")).caused_by(text);
+        let explained = if is_outage { explained.outage() } else { explained };
         if hint.is_empty() { explained } else { explained.hint(hint) }
     }
 }
@@ -108,10 +109,16 @@ struct Meaning {
     what: &'static str,
     /// Empty: none.
     hint: &'static str,
+    /// Whether it keeps every job from loading, though the server answers.
+    is_outage: bool,
 }
 
 const fn meaning(kind: ErrorKind, what: &'static str, hint: &'static str) -> Meaning {
-    Meaning { kind, what, hint }
+    Meaning { kind, what, hint, is_outage: false }
+}
+
+const fn outage(what: &'static str, hint: &'static str) -> Meaning {
+    Meaning { kind: Unavailable, what, hint, is_outage: true }
 }
 
 use ErrorKind::{Config, Data, Internal, Unavailable};
@@ -142,8 +149,9 @@ const CODES: &[(&[u16], Meaning)] = &[
     (&[1053, 1927, 2006, 2013, 2055, 4031], LOST),
     (&[1158, 1159, 1160, 1161], LOST),
     (&[2002, 2003, 2005], UNREACHABLE),
-    (&[1290, 1836, 1792, 3750], meaning(Unavailable, "the server is read-only at present", "see whether it is a replica now, then try again")),
-    (&[1021, 1114, 1026, 28, 1030], meaning(Unavailable, "the server's disk is full or fails", "make room there, then try again")),
+    (&[1290, 1836, 1792, 3750], outage("the server is read-only at present", "see whether it is a replica now, then try again")),
+    (&[1021, 1114, 1026, 28], outage("the server's disk is full", "make room there, then try again")),
+    (&[1030], meaning(Unavailable, "the server's disk is full or fails", "see its log, then try again")),
     (&[1037, 1038, 1041, 5, 135], meaning(Unavailable, "the server is out of memory", "try again")),
     (&[1317, 1969, 3024, 1907, 3168], meaning(Unavailable, "the server interrupted a statement", "try again")),
     (&[1047, 1180, 1412, 1615, 3572, 1637, 1206], meaning(Unavailable, "the server could not do it now", "try again")),
@@ -308,6 +316,14 @@ mod tests {
                 let error = server(*code, "").explain("metadata", &database());
                 assert_eq!(error.kind(), kind, "{code}");
             }
+        }
+    }
+
+    #[test]
+    fn what_keeps_every_job_from_loading_is_an_outage() {
+        for (code, is) in [(1290, true), (1836, true), (1114, true), (1021, true), (1205, false), (1213, false)] {
+            let fault = server(code, "").within("the insert of records 1 to 2".to_owned());
+            assert_eq!(fault.explain("reporting", &database()).is_outage(), is, "{code}");
         }
     }
 

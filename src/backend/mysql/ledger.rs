@@ -17,8 +17,9 @@ use super::value::{field, key_hash, placeholders, time_value};
 use crate::error::Error;
 use crate::warehouse::{Fence, FileNumber, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
-/// Most records that one transaction of a walk back takes out.
-const WALK_BACK_RECORDS_MAX: u64 = 100_000;
+/// Most records that one transaction of a walk back takes out. Fewer than a segment brings in: that comes in many
+/// statements and goes in one, which has to end before its answer is given up, also where the records are long.
+const WALK_BACK_RECORDS_MAX: u64 = 10_000;
 
 /// The plan of a file that is being walked back.
 const WALKING_BACK: &str = "";

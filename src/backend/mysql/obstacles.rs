@@ -6,16 +6,20 @@ use super::connection::Session;
 use super::fault::Fault;
 use super::value::{field, placeholders};
 
-/// A sentence each, with what to do. Tables that are missing are no obstacle.
-pub(super) async fn obstacles(session: &mut Session, tables: &[&str]) -> Result<Vec<String>, Fault> {
-    let mut found = of_server(&variables(session).await?);
+/// A sentence each, with what to do. Tables that are missing are no obstacle. `holds_rows`: what the server has
+/// committed is the truth for another database, and must never be gone.
+pub(super) async fn obstacles(session: &mut Session, tables: &[&str], holds_rows: bool) -> Result<Vec<String>, Fault> {
+    let variables = variables(session).await?;
+    let mut found = of_server(&variables);
+    found.extend(holds_rows.then(|| of_commits(&variables)).flatten());
     found.extend(of_tables(session, tables).await?);
     Ok(found)
 }
 
 async fn variables(session: &mut Session) -> Result<BTreeMap<String, String>, Fault> {
     let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'read_only', 'wsrep_on', \
-               'group_replication_group_name', 'group_replication_single_primary_mode')";
+               'group_replication_group_name', 'group_replication_single_primary_mode', \
+               'innodb_flush_log_at_trx_commit')";
     let rows = session.text_rows(sql).await?;
     rows.into_iter().map(|mut row| Ok((field(&mut row, "Variable_name")?, field(&mut row, "Value")?))).collect()
 }
@@ -41,6 +45,18 @@ fn of_server(variables: &BTreeMap<String, String>) -> Vec<String> {
         (is("read_only", "ON"), "the server is read-only: name the primary in the url, or set `read_only = OFF` there"),
     ];
     obstacles.into_iter().filter(|(stands, _)| *stands).map(|(_, sentence)| sentence.to_owned()).collect()
+}
+
+/// A job is LOADED elsewhere because its rows are committed here: after a crash that took the last second of commits
+/// along, nobody would look for them.
+fn of_commits(variables: &BTreeMap<String, String>) -> Option<String> {
+    let lazy = variables.get("innodb_flush_log_at_trx_commit").filter(|value| *value != "1");
+    lazy.map(|value| {
+        format!(
+            "the server forgets its last commits when it crashes (`innodb_flush_log_at_trx_commit = {value}`), and \
+             with them rows of jobs that are LOADED: set it to 1"
+        )
+    })
 }
 
 async fn of_tables(session: &mut Session, tables: &[&str]) -> Result<Vec<String>, Fault> {
@@ -84,5 +100,12 @@ mod tests {
             of(&[("group_replication_group_name", ""), ("group_replication_single_primary_mode", "OFF")]).is_empty()
         );
         assert_eq!(of(&[("read_only", "ON")]).len(), 1);
+    }
+
+    #[test]
+    fn a_server_that_forgets_commits_may_not_hold_rows() {
+        let of = |value: &str| of_commits(&[("innodb_flush_log_at_trx_commit".to_owned(), value.to_owned())].into());
+        assert!(of("1").is_none() && of_commits(&BTreeMap::new()).is_none());
+        assert!(of("0").unwrap().contains("= 0") && of("2").unwrap().contains("set it to 1"));
     }
 }

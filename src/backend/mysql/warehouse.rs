@@ -87,7 +87,7 @@ impl Warehouse for MysqlWarehouse {
     async fn obstacles(&self, tables: &[TableSpec]) -> Result<Vec<String>> {
         let ours = ["loadline_files", "loadline_rejects"];
         let tables: Vec<&str> = ours.into_iter().chain(tables.iter().map(|table| table.name.as_str())).collect();
-        self.database.look_unchecked(async |session| obstacles::obstacles(session, &tables).await).await
+        self.database.look_unchecked(async |session| obstacles::obstacles(session, &tables, true).await).await
     }
 
     async fn prune_rejects(&self, before: DateTime<Utc>, limit: usize) -> Result<u64> {

@@ -44,9 +44,11 @@ impl Fault {
             Self::Sqlite(error) => error,
         };
         let text = safe_text(&error);
-        let Meaning { kind, what, hint } = Meaning::of(error.sqlite_error_code(), &text);
+        let code = error.sqlite_error_code();
+        let Meaning { kind, what, hint } = Meaning::of(code, &text);
         let message = format!("the {role} database {}: {what}", path.display());
         let explained = Error::new(kind, message).caused_by(text);
+        let explained = if code == Some(ErrorCode::DiskFull) { explained.outage() } else { explained };
         match hint {
             Some(hint) => explained.hint(hint),
             None => explained,

@@ -87,6 +87,8 @@ impl Pager {
         }
         let page = request(&self.s3, &self.prefix, &self.next, self.after.as_deref(), LIST_PAGE).await?;
         let begun_at = self.last.clone();
+        // With another token each time, or without one: the same page again and again has no end.
+        let repeated = page.objects.last().is_some_and(|object| self.last.as_ref() == Some(&object.key));
         let mut keys = Vec::with_capacity(page.objects.len());
         let mut beyond = false;
         for object in page.objects {
@@ -105,7 +107,9 @@ impl Pager {
         let advanced = self.last != begun_at;
         self.next = match (page.truncated && !(beyond && self.ordered), page.next, &self.last) {
             (false, ..) => Next::Ended,
-            (true, Some(token), _) if !matches!(&self.next, Next::Token(last) if *last == token) => Next::Token(token),
+            (true, Some(token), _) if !repeated && !matches!(&self.next, Next::Token(last) if *last == token) => {
+                Next::Token(token)
+            }
             (true, None, Some(last)) if advanced && self.ordered => Next::After(last.clone()),
             (true, ..) => {
                 return Err(Error::unavailable("the listing of the bucket does not advance")

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::project::{Db, Project, hour};
+use super::project::{Db, EVENTS_SCHEMA, Project, eventually, hour, signal};
 use crate::servers::{Database, Kind, Server};
 
 /// A column of every type whose value has one text on every database.
@@ -120,4 +120,71 @@ fn the_printed_ddl_makes_the_same_tables_on_a_server() {
         assert_eq!(set_up.rows(columns), by_hand.rows(columns));
         assert!(set_up.rows(columns).len() > 60);
     }
+}
+
+/// A server that answers and takes no writes, as one that has become a replica, keeps every job from loading.
+#[test]
+fn a_server_that_has_become_read_only_stops_the_run_and_uses_no_attempt_up() {
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        let Some(server) = Server::start(kind, &[]) else { continue };
+        let database = server.fresh();
+        let grant = format!("GRANT ALL ON `{}`.* TO 'loader'@'%'", database.name);
+        server.execute(&["CREATE USER 'loader'@'%' IDENTIFIED BY 'secret'", &grant]);
+        let project = Project::new("events", EVENTS_SCHEMA, "");
+        let url = database.url().replace("root@", "loader:secret@");
+        let config = format!(
+            "source: {{url: \"file:incoming\"}}\nmetadata_database: {{url: \"sqlite:metadata.db\"}}\n\
+             reporting_database: {{url: \"{url}\"}}\nfeeds:\n  - name: events\netl: {{max_attempts: 1}}\n"
+        );
+        fs::write(project.path("config.yaml"), config).unwrap();
+        project.run(&["setup"]).ok();
+        for number in 0..3 {
+            project.write_events(&format!("{}/e.csv", hour(number)), 0..5);
+            project.scan().ok();
+        }
+        server.execute(&["SET GLOBAL read_only = 1"]);
+        for _ in 0..2 {
+            project.run(&["etl", "--workers", "1"]).exits(4).says(&["read-only"]);
+            project.tamper(Db::Metadata, "UPDATE scanner_jobs SET run_after = '1970-01-01 00:00:00.000000'");
+        }
+        let jobs = "SELECT status, max(attempts), count(*) FROM scanner_jobs WHERE status <> 'NONE' GROUP BY status";
+        assert_eq!(project.row(Db::Metadata, jobs), "SENT_FOR_ETL|0|3", "{kind:?}");
+        server.execute(&["SET GLOBAL read_only = 0"]);
+        project.etl().ok();
+        assert_eq!(project.row(Db::Metadata, jobs), "LOADED|1|3", "{kind:?}");
+        assert_eq!(rows(&database, "SELECT count(*) FROM events"), [["15"]]);
+    }
+}
+
+/// What a stop has to drop when its grace is over goes back to the queue all the same, and no worker died over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_dropped_by_a_stop_is_given_back_uncounted() {
+    use mysql_async::prelude::Queryable;
+    let Some(server) = Server::shared(Kind::MariaDb) else { return };
+    let database = server.fresh();
+    let project = Project::new("events", EVENTS_SCHEMA, "");
+    let config = format!(
+        "source: {{url: \"file:incoming\"}}\nmetadata_database: {{url: \"sqlite:metadata.db\"}}\n\
+         reporting_database: {{url: \"{}\"}}\nfeeds:\n  - name: events\n",
+        database.url()
+    );
+    fs::write(project.path("config.yaml"), config).unwrap();
+    project.run(&["setup"]).ok();
+    project.write_events(&format!("{}/e.csv", hour(0)), 0..5);
+    project.scan().ok();
+    let mut holder = server.connect(Some(&database.name)).await;
+    holder.query_drop("LOCK TABLES events WRITE").await.unwrap();
+    let etl = project.start(&["etl"]);
+    let waiting = format!(
+        "SELECT count(*) FROM information_schema.processlist WHERE db = '{}' AND state LIKE '%metadata lock%'",
+        database.name
+    );
+    eventually("the insert waits", || rows(&database, &waiting) == [["1"]]);
+    signal(&etl, "TERM");
+    project.finish(&["etl"], etl).exits(143);
+    let job = "SELECT status, attempts, expiries, claim_token IS NULL FROM scanner_jobs WHERE status <> 'NONE'";
+    assert_eq!(project.row(Db::Metadata, job), "SENT_FOR_ETL|0|0|1");
+    holder.query_drop("UNLOCK TABLES").await.unwrap();
+    project.etl().ok();
+    assert_eq!(rows(&database, "SELECT count(*) FROM events"), [["5"]]);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +31,8 @@ struct Inner {
     objects: Mutex<BTreeMap<String, Stored>>,
     ignores_start_after: AtomicBool,
     ignores_ranges: AtomicBool,
+    ignores_tokens: AtomicBool,
+    tokens_given: AtomicUsize,
     forbids_listing: AtomicBool,
 }
 
@@ -62,6 +64,11 @@ impl MemoryBucket {
     /// As some proxies do: the whole object comes.
     pub fn ignore_ranges(&self) {
         self.0.ignores_ranges.store(true, Ordering::Relaxed);
+    }
+
+    /// As a proxy that drops what it does not know: the first page comes again and again, with another token each time.
+    pub fn ignore_tokens(&self) {
+        self.0.ignores_tokens.store(true, Ordering::Relaxed);
     }
 
     /// As without `s3:ListBucket`.
@@ -142,7 +149,8 @@ impl S3 for MemoryBucket {
         }
         let prefix = input.prefix.unwrap_or_default();
         let start = input.start_after.filter(|_| !self.0.ignores_start_after.load(Ordering::Relaxed));
-        let token = input.continuation_token.map(|token| token.trim_start_matches("behind:").to_owned());
+        let known = input.continuation_token.filter(|_| !self.0.ignores_tokens.load(Ordering::Relaxed));
+        let token = known.and_then(|token| Some(token.split_once(":behind:")?.1.to_owned()));
         let behind = token.or(start).unwrap_or_default();
         let from = if behind >= prefix { Bound::Excluded(behind) } else { Bound::Included(prefix.clone()) };
         let most = input.max_keys.map_or(PAGE_MAX, |most| (most as usize).min(PAGE_MAX));
@@ -151,6 +159,7 @@ impl S3 for MemoryBucket {
         let page: Vec<_> = found.by_ref().take(most).collect();
         let more = found.next().is_some();
         let encoded = input.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == "url");
+        let number = self.0.tokens_given.fetch_add(1, Ordering::Relaxed);
         let contents = page.iter().map(|(key, stored)| Object {
             key: Some(if encoded { url_encoded(key) } else { (*key).clone() }),
             size: Some(stored.bytes.len() as i64),
@@ -161,7 +170,7 @@ impl S3 for MemoryBucket {
         Ok(S3Response::new(ListObjectsV2Output {
             contents: Some(contents.collect()),
             is_truncated: Some(more),
-            next_continuation_token: page.last().filter(|_| more).map(|(key, _)| format!("behind:{key}")),
+            next_continuation_token: page.last().filter(|_| more).map(|(key, _)| format!("{number}:behind:{key}")),
             encoding_type: encoded.then(|| EncodingType::from_static(EncodingType::URL)),
             ..Default::default()
         }))

@@ -105,6 +105,16 @@ fn a_server_that_ignores_start_after_is_listed_whole() {
     assert_eq!(server.count(Kind::List), 4);
 }
 
+#[test]
+fn a_listing_that_begins_anew_with_every_token_ends() {
+    let server = S3Server::start();
+    fill(&server.bucket, 0..3, 500);
+    let project = project(&server, "in", "");
+    server.bucket.ignore_tokens();
+    project.scan().exits(4).says(&["does not advance"]);
+    assert!(server.count(Kind::List) <= 3, "{} requests", server.count(Kind::List));
+}
+
 /// The most memory that the process had, in KiB, and how it ended.
 fn peak_of(project: &Project, arguments: &[&str]) -> u64 {
     let mut child = project.start(arguments);

@@ -63,7 +63,7 @@ impl JobStore for MysqlJobStore {
     }
 
     async fn obstacles(&self) -> Result<Vec<String>> {
-        self.database.look_unchecked(async |session| obstacles::obstacles(session, &TABLES).await).await
+        self.database.look_unchecked(async |session| obstacles::obstacles(session, &TABLES, false).await).await
     }
 
     async fn lock_scanner(&self) -> Result<Option<ScannerLock>> {
