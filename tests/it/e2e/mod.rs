@@ -14,6 +14,7 @@ mod long_files;
 mod lost_metadata;
 mod output;
 mod overwrite;
+mod production;
 pub mod project;
 mod quarantine;
 mod real_files;

@@ -1,5 +1,7 @@
-//! A project in a temporary folder: incoming/ (or a bucket elsewhere), config.yaml, schemas/ and two SQLite files, and
-//! the binary run in it.
+//! A project in a temporary folder: incoming/ (or a bucket elsewhere), config.yaml, schemas/ and two SQLite files (or
+//! databases on servers), and the binary run in it.
+//!
+//! `LOADLINE_BIN` names another binary than the one that was built with the tests, such as a release build.
 //!
 //! Invariant: files get modified times in the past, one second apart in the order in which they are written, so that
 //! nothing waits for a clock and jobs come out the same in every run.
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
+
+use crate::servers::{Address, Database};
 
 /// How long a condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -51,6 +55,8 @@ pub struct Project {
     source: String,
     /// What the environment of the binary has besides this one's.
     variables: Vec<(String, String)>,
+    /// Metadata and reporting, where they are not the two SQLite files.
+    on_servers: Option<[Address; 2]>,
     written: Cell<u64>,
 }
 
@@ -73,12 +79,20 @@ impl Project {
     pub fn over(source: &str, variables: &[(String, String)], feed: &str, schema: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (feed_name, source, variables) = (feed.to_owned(), source.to_owned(), variables.to_vec());
-        let project = Self { folder, feed: feed_name, source, variables, written: Cell::new(0) };
+        let written = Cell::new(0);
+        let project = Self { folder, feed: feed_name, source, variables, on_servers: None, written };
         fs::create_dir(project.path("incoming")).unwrap();
         fs::create_dir(project.path("schemas")).unwrap();
         fs::write(project.path(&format!("schemas/{feed}.yaml")), schema).unwrap();
         project.configure(settings);
         project
+    }
+
+    /// The same with its databases on servers, not set up yet; `settings` ends the config.
+    pub fn on(mut self, metadata: &Database<'_>, reporting: &Database<'_>, settings: &str) -> Self {
+        self.on_servers = Some([metadata.address(), reporting.address()]);
+        self.configure(settings);
+        self
     }
 
     /// Feed `events`, set up.
@@ -94,10 +108,14 @@ impl Project {
 
     /// Writes the config anew.
     pub fn configure(&self, settings: &str) {
+        let [metadata, reporting] = match &self.on_servers {
+            None => ["metadata", "reporting"].map(|name| format!("sqlite:{name}.db")),
+            Some(addresses) => [0, 1].map(|index| addresses[index].url()),
+        };
         let config = format!(
             "source: {}\n\
-             metadata_database: {{url: \"sqlite:metadata.db\"}}\n\
-             reporting_database: {{url: \"sqlite:reporting.db\"}}\n\
+             metadata_database: {{url: \"{metadata}\"}}\n\
+             reporting_database: {{url: \"{reporting}\"}}\n\
              feeds:\n  - name: {}\n{settings}\n",
             self.source, self.feed
         );
@@ -138,7 +156,7 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
+        let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
         let of_aws = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"));
@@ -184,6 +202,11 @@ impl Project {
         self.etl().ok();
     }
 
+    /// The database on a server, where it is on one.
+    pub fn address(&self, db: Db) -> Option<&Address> {
+        self.on_servers.as_ref().map(|addresses| &addresses[usize::from(db == Db::Reporting)])
+    }
+
     pub fn db_path(&self, db: Db) -> PathBuf {
         self.path(match db {
             Db::Metadata => "metadata.db",
@@ -193,7 +216,10 @@ impl Project {
 
     /// Every row of the query, each value as text.
     pub fn rows(&self, db: Db, sql: &str) -> Vec<Vec<String>> {
-        rows_of(&self.db_path(db), sql)
+        match self.address(db) {
+            None => rows_of(&self.db_path(db), sql),
+            Some(address) => address.rows(sql),
+        }
     }
 
     /// The values of the first row, joined by `|`.
@@ -203,6 +229,9 @@ impl Project {
 
     /// Changes a database behind the program's back.
     pub fn tamper(&self, db: Db, sql: &str) {
+        if let Some(address) = self.address(db) {
+            return address.execute(sql);
+        }
         let connection = Connection::open(self.db_path(db)).unwrap();
         connection.busy_timeout(Duration::from_secs(30)).unwrap();
         connection.execute_batch(sql).unwrap();
@@ -222,10 +251,18 @@ impl Project {
     pub fn dump(&self) -> Vec<String> {
         let mut dump = Vec::new();
         for db in [Db::Metadata, Db::Reporting] {
-            let tables = self.rows(db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+            let tables = self.rows(
+                db,
+                match self.address(db) {
+                    None => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+                    Some(_) => {
+                        "SELECT table_name FROM information_schema.tables WHERE table_schema = database() ORDER BY 1"
+                    }
+                },
+            );
             for table in tables.iter().map(|row| row[0].as_str()) {
                 let columns = if table == "scanner_feeds" { "feed, recorded_time" } else { "*" };
-                let rows = self.rows(db, &format!("SELECT {columns} FROM \"{table}\""));
+                let rows = self.rows(db, &format!("SELECT {columns} FROM `{table}`"));
                 let mut rows: Vec<String> =
                     rows.iter().map(|row| format!("{db:?} {table}: {}", row.join("|"))).collect();
                 rows.sort();
@@ -297,6 +334,12 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} -> {:?}\n--- stdout\n{}\n--- stderr\n{}", self.line, self.code, self.stdout, self.stderr)
     }
+}
+
+/// The program under test.
+pub fn binary() -> PathBuf {
+    let named = std::env::var_os("LOADLINE_BIN").filter(|named| !named.is_empty());
+    named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_loadline")), |named| fs::canonicalize(named).unwrap())
 }
 
 /// A file of events with these ids; the amount of each is ten times its id.

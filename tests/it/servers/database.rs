@@ -5,10 +5,51 @@ use std::thread;
 use async_trait::async_trait;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Column, Conn, Row, Value};
+use mysql_async::{Column, Conn, OptsBuilder, Row, Value};
 
 use super::Server;
 use crate::conformance::ReadBack;
+
+/// Where a database is: what a test keeps that looks into it beside its owner.
+#[derive(Debug, Clone)]
+pub struct Address {
+    port: u16,
+    name: String,
+}
+
+impl Address {
+    /// As it stands in a config.
+    pub fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// Every row of the query, each value as text, NULL as `NULL`.
+    pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let rows: Vec<Row> = blocking(async {
+            let mut connection = connect(self.port, Some(&self.name)).await.unwrap();
+            let rows = connection.exec(sql, ()).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+            connection.disconnect().await.unwrap();
+            rows
+        });
+        let text = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
+        rows.into_iter().map(|row| texts(row).into_iter().map(text).collect()).collect()
+    }
+
+    /// Runs statements, one after another, separated by `;`.
+    pub fn execute(&self, statements: &str) {
+        blocking(async {
+            let mut connection = connect(self.port, Some(&self.name)).await.unwrap();
+            connection.query_drop(statements).await.unwrap();
+            connection.disconnect().await.unwrap();
+        });
+    }
+}
+
+/// As root.
+pub(super) async fn connect(port: u16, database: Option<&str>) -> mysql_async::Result<Conn> {
+    let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).user(Some("root"));
+    Conn::new(options.db_name(database).prefer_socket(false)).await
+}
 
 /// Dropped with the value.
 pub struct Database<'a> {
@@ -23,9 +64,13 @@ impl<'a> Database<'a> {
         Self { server, name }
     }
 
+    pub fn address(&self) -> Address {
+        Address { port: self.server.port, name: self.name.clone() }
+    }
+
     /// As it stands in a config.
     pub fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{}/{}", self.server.port, self.name)
+        self.address().url()
     }
 
     pub async fn connect(&self) -> Conn {
