@@ -12,6 +12,7 @@ mod file_errors;
 mod kills;
 mod long_files;
 mod lost_metadata;
+mod outages;
 mod output;
 mod overwrite;
 mod production;

@@ -17,6 +17,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
+use crate::s3::bucket::MemoryBucket;
+use crate::s3::server::S3Server;
 use crate::servers::{Address, Database};
 
 /// How long a condition is waited for.
@@ -57,6 +59,8 @@ pub struct Project {
     variables: Vec<(String, String)>,
     /// Metadata and reporting, where they are not the two SQLite files.
     on_servers: Option<[Address; 2]>,
+    /// Where the files are, if not in incoming/.
+    bucket: Option<MemoryBucket>,
     written: Cell<u64>,
 }
 
@@ -80,7 +84,7 @@ impl Project {
         let folder = tempfile::tempdir().unwrap();
         let (feed_name, source, variables) = (feed.to_owned(), source.to_owned(), variables.to_vec());
         let written = Cell::new(0);
-        let project = Self { folder, feed: feed_name, source, variables, on_servers: None, written };
+        let project = Self { folder, feed: feed_name, source, variables, on_servers: None, bucket: None, written };
         fs::create_dir(project.path("incoming")).unwrap();
         fs::create_dir(project.path("schemas")).unwrap();
         fs::write(project.path(&format!("schemas/{feed}.yaml")), schema).unwrap();
@@ -93,6 +97,14 @@ impl Project {
         self.on_servers = Some([metadata.address(), reporting.address()]);
         self.configure(settings);
         self
+    }
+
+    /// Feed `events` of a bucket, its databases on servers, set up.
+    pub fn in_production(s3: &S3Server, [metadata, reporting]: [&Database<'_>; 2], settings: &str) -> Self {
+        let project = Self::over(&s3.source(""), &s3.variables(), "events", EVENTS_SCHEMA, settings);
+        let project = Self { bucket: Some(s3.bucket.clone()), ..project.on(metadata, reporting, settings) };
+        project.run(&["setup"]).ok();
+        project
     }
 
     /// Feed `events`, set up.
@@ -140,6 +152,9 @@ impl Project {
 
     /// Writes a file of the source whose modified time is so many seconds after a fixed time.
     pub fn write_at(&self, key: &str, bytes: impl AsRef<[u8]>, second: u64) {
+        if let Some(bucket) = &self.bucket {
+            return bucket.put(key, bytes.as_ref().to_vec(), second);
+        }
         let path = self.incoming(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // Replaced as a whole, so that a scan at the same time never sees half of it.
@@ -287,18 +302,17 @@ impl Project {
     /// Writes every row that is put into, changed in or taken out of the feed's table from now on into `witness`.
     pub fn watch_table(&self) {
         let feed = &self.feed;
-        self.tamper(
-            Db::Reporting,
-            &format!(
-                "CREATE TABLE witness (what TEXT, file INTEGER, record INTEGER);
-                 CREATE TRIGGER watch_insert AFTER INSERT ON {feed} BEGIN
-                     INSERT INTO witness VALUES ('insert', NEW._file, NEW._record); END;
-                 CREATE TRIGGER watch_update AFTER UPDATE ON {feed} BEGIN
-                     INSERT INTO witness VALUES ('update', NEW._file, NEW._record); END;
-                 CREATE TRIGGER watch_delete AFTER DELETE ON {feed} BEGIN
-                     INSERT INTO witness VALUES ('delete', OLD._file, OLD._record); END;"
-            ),
-        );
+        let events = [("insert", "NEW"), ("update", "NEW"), ("delete", "OLD")];
+        let begin_and_end = if self.on_servers.is_some() { ("FOR EACH ROW", "") } else { ("BEGIN", "; END") };
+        let triggers = events.map(|(event, row)| {
+            let (begin, end) = begin_and_end;
+            format!(
+                "CREATE TRIGGER watch_{event} AFTER {event} ON {feed} {begin} \
+                 INSERT INTO witness VALUES ('{event}', {row}._file, {row}._record){end};\n"
+            )
+        });
+        let witness = "CREATE TABLE witness (what VARCHAR(6), file BIGINT, record BIGINT);\n";
+        self.tamper(Db::Reporting, &format!("{witness}{}", triggers.concat()));
     }
 }
 
@@ -387,6 +401,16 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success(), "SIG{name} was not sent");
+}
+
+/// SIGTERM, once the process catches it: bit 14 of the mask in its status.
+pub fn stop_when_it_listens(child: &Child) {
+    eventually("it listens to SIGTERM", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    });
+    signal(child, "TERM");
 }
 
 /// Kills it as a power cut would. True where it was still running.

@@ -82,6 +82,17 @@ impl<'a> Database<'a> {
         blocking(self.query(sql))
     }
 
+    /// A connection that has run the statement and holds what it took, until it is dropped. Not from inside a runtime.
+    pub fn hold(&self, statement: &str) -> Held {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(async {
+            let mut connection = self.connect().await;
+            connection.query_drop(statement).await.unwrap();
+            connection
+        });
+        Held { runtime, connection: Some(connection) }
+    }
+
     /// Runs statements in it, one after another.
     pub fn execute(&self, statements: &[&str]) {
         blocking(async {
@@ -91,6 +102,19 @@ impl<'a> Database<'a> {
             }
             connection.disconnect().await.unwrap();
         });
+    }
+}
+
+pub struct Held {
+    runtime: tokio::runtime::Runtime,
+    connection: Option<Conn>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = self.runtime.block_on(connection.disconnect());
+        }
     }
 }
 
