@@ -140,8 +140,17 @@ fn a_reporting_database_that_goes_away_uses_no_attempt_up() {
     reporting_goes_and_comes(metadata, &reporting);
 }
 
-#[test]
-fn a_server_of_both_databases_that_goes_away_uses_no_attempt_up() {
-    let Some(server) = Server::start(Kind::MariaDb, &[]) else { return };
+fn a_whole_server_goes_and_comes(kind: Kind) {
+    let Some(server) = Server::start(kind, &[]) else { return };
     reporting_goes_and_comes(&server, &server);
+}
+
+#[test]
+fn a_mariadb_of_both_databases_that_goes_away_uses_no_attempt_up() {
+    a_whole_server_goes_and_comes(Kind::MariaDb);
+}
+
+#[test]
+fn a_mysql_of_both_databases_that_goes_away_uses_no_attempt_up() {
+    a_whole_server_goes_and_comes(Kind::MySql);
 }
