@@ -21,6 +21,7 @@ mod quarantine;
 mod real_files;
 mod rejects;
 mod retention;
+mod same_everywhere;
 mod scanning;
 mod servers;
 mod serving;

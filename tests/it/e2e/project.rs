@@ -172,15 +172,29 @@ impl Project {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
+        command.args(arguments);
+        self.prepared(command)
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         let of_aws = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"));
         for (name, _) in of_aws {
             command.env_remove(name);
         }
         command.envs(self.variables.iter().cloned());
+        // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
         command.env_remove("CARGO").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Runs a line as a person's shell would, in which `loadline` is the program under test.
+    pub fn shell(&self, line: &str) -> Ran {
+        let programs = binary().parent().unwrap().display().to_string();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).env("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()));
+        let child = self.prepared(shell).spawn().unwrap();
+        self.finish(&["in a shell:", line], child)
     }
 
     /// Runs a command to its end.
