@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::s3::bucket::MemoryBucket;
 use crate::s3::server::S3Server;
-use crate::servers::{Address, Database};
+use crate::servers::{Address, Database, Kind, Server};
 
 /// How long a condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -266,8 +266,12 @@ impl Project {
         connection.execute_batch(sql).unwrap();
     }
 
-    /// Deletes the metadata database.
+    /// Deletes the metadata database; on a server, makes it anew and empty.
     pub fn lose_metadata(&self) {
+        if let Some(address) = self.address(Db::Metadata) {
+            let name = address.name();
+            return address.execute(&format!("DROP DATABASE {name}; CREATE DATABASE {name}"));
+        }
         fs::remove_file(self.path("metadata.db")).unwrap();
         for beside in ["metadata.db-wal", "metadata.db-shm"].map(|name| self.path(name)) {
             if beside.exists() {
@@ -321,7 +325,7 @@ impl Project {
         let triggers = events.map(|(event, row)| {
             let (begin, end) = begin_and_end;
             format!(
-                "CREATE TRIGGER watch_{event} AFTER {event} ON {feed} {begin} \
+                "CREATE TRIGGER watch_{event} AFTER {event} ON `{feed}` {begin} \
                  INSERT INTO witness VALUES ('{event}', {row}._file, {row}._record){end};\n"
             )
         });
@@ -362,6 +366,16 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} -> {:?}\n--- stdout\n{}\n--- stderr\n{}", self.line, self.code, self.stdout, self.stderr)
     }
+}
+
+/// Tells a story on SQLite and, where there is one, on MariaDB: a project with one feed of that name and schema, set up.
+pub fn everywhere(feed: &str, schema: &str, settings: &str, story: impl Fn(&Project)) {
+    story(&Project::set_up(feed, schema, settings));
+    let Some(server) = Server::shared(Kind::MariaDb) else { return };
+    let (metadata, reporting) = (server.fresh(), server.fresh());
+    let project = Project::new(feed, schema, settings).on(&metadata, &reporting, settings);
+    project.run(&["setup"]).ok();
+    story(&project);
 }
 
 /// The program under test.

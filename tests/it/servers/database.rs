@@ -18,6 +18,10 @@ pub struct Address {
 }
 
 impl Address {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// As it stands in a config.
     pub fn url(&self) -> String {
         format!("mysql://root@127.0.0.1:{}/{}", self.port, self.name)
