@@ -27,6 +27,8 @@ const HOURS: u64 = 700;
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     pub resident_kib: u64,
+    /// Of it, what is not pages of files, for the picture: those of the program come and go as the machine likes.
+    pub private_kib: u64,
     pub open_files: u64,
     pub connections: u64,
     pub prepared_statements: u64,
@@ -35,8 +37,11 @@ pub struct Held {
 impl Held {
     fn by(pid: u32, project: &Project) -> Self {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let resident_kib = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        let kib_of = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        let (resident_kib, private_kib) = (kib_of("VmRSS:"), kib_of("RssAnon:"));
         let open_files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
         let of_server = |name: &str| match project.address(Db::Metadata) {
             None => 0,
@@ -47,7 +52,7 @@ impl Held {
             }
         };
         let [connections, prepared_statements] = ["Threads_connected", "Prepared_stmt_count"].map(of_server);
-        Self { resident_kib, open_files, connections, prepared_statements }
+        Self { resident_kib, private_kib, open_files, connections, prepared_statements }
     }
 
     fn median(samples: &[Self]) -> Self {
@@ -58,6 +63,7 @@ impl Held {
         };
         Self {
             resident_kib: middle(|held| held.resident_kib),
+            private_kib: middle(|held| held.private_kib),
             open_files: middle(|held| held.open_files),
             connections: middle(|held| held.connections),
             prepared_statements: middle(|held| held.prepared_statements),
