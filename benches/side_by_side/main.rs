@@ -19,7 +19,7 @@ mod read_back;
 #[allow(dead_code, reason = "the tests use more of it")]
 mod s3;
 #[path = "../../tests/it/servers/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
 mod servers;
 #[path = "../../tests/it/skip.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]

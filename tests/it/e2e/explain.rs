@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
-use std::process::Command;
 
 use super::project::{Db, Project, Ran, hour};
 
-struct Asked {
+pub struct Asked {
     ran: Ran,
-    json: serde_json::Value,
+    pub json: serde_json::Value,
 }
 
-fn ask(project: &Project, file: &str) -> Asked {
+pub fn ask(project: &Project, file: &str) -> Asked {
     let ran = project.run(&["explain", file]);
     let json = project.run(&["explain", file, "-o", "json"]);
     assert_eq!(ran.code, json.code, "{ran}");
@@ -21,7 +20,7 @@ fn ask(project: &Project, file: &str) -> Asked {
 impl Asked {
     /// The first answer's word, which the page says as well.
     #[track_caller]
-    fn is(self, word: &str) -> Self {
+    pub fn is(self, word: &str) -> Self {
         assert_eq!(self.json["answers"][0]["answer"], word, "{}", self.ran);
         assert!(self.ran.stdout.contains(&word.replace('_', " ")), "{}", self.ran);
         self
@@ -51,14 +50,11 @@ fn uri(project: &Project, key: &str) -> String {
 }
 
 /// Runs the commands that an answer names, in their order, as a shell would.
-fn follow(project: &Project, asked: &Asked) {
-    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_loadline")).parent().unwrap().display().to_string();
-    for step in asked.json["answers"][0]["next"].as_array().unwrap() {
-        let command = step["command"].as_str().unwrap();
-        let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-        let ran =
-            Command::new("sh").args(["-c", command]).env("PATH", path).current_dir(project.path(".")).output().unwrap();
-        assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
+pub fn follow(project: &Project, asked: &Asked) {
+    let steps = asked.json["answers"][0]["next"].as_array().unwrap();
+    assert!(!steps.is_empty(), "{}", asked.ran);
+    for step in steps {
+        project.shell(step["command"].as_str().unwrap()).ok();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::project::{Db, Project, eventually, kill};
+use super::project::{Db, Project, eventually, everywhere, kill};
 
 const KEY: &str = "2026/01/01/00/long.csv";
 const SCHEMA: &str = "\
@@ -44,85 +44,88 @@ fn a_load_killed_after_its_second_segment_goes_on_at_the_record_behind_it() {
     project.write(KEY, long_file(300_000));
     project.scan().ok();
     kill_after(&project, 200_000);
-    let sql = "SELECT count(*), max(_record) FROM long";
+    let sql = "SELECT count(*), max(_record) FROM `long`";
     assert_eq!(project.row(Db::Reporting, sql), "200000|200000");
 
     project.watch_table();
     project.run(&["-v", "etl"]).ok().says(&["200001"]);
     let sql = "SELECT min(what), max(what), count(*), min(record), max(record) FROM witness";
     assert_eq!(project.row(Db::Reporting, sql), "insert|insert|100000|200001|300000");
-    let sql = "SELECT count(*), count(DISTINCT id), min(id), max(id), sum(id = _record), sum(amount) FROM long";
+    let sql = "SELECT count(*), count(DISTINCT id), min(id), max(id), sum(id = _record), sum(amount) FROM `long`";
     assert_eq!(project.row(Db::Reporting, sql), "300000|300000|1|300000|300000|1350000");
-    assert_eq!(project.row(Db::Reporting, "SELECT rows, complete FROM loadline_files"), "300000|1");
+    assert_eq!(project.row(Db::Reporting, "SELECT `rows`, complete FROM loadline_files"), "300000|1");
     assert_eq!(project.statuses(), ["LOADED"]);
 }
 
 #[test]
 fn a_file_half_loaded_when_the_metadata_is_lost_is_finished_and_not_begun_anew() {
-    let project = Project::set_up("long", SCHEMA, "");
-    project.write(KEY, long_file(150_000));
-    project.scan().ok();
-    kill_after(&project, 100_000);
-    project.lose_metadata();
-    project.watch_table();
-    project.run(&["setup"]).ok();
-    project.scan_and_load();
-    let sql = "SELECT min(what), max(what), count(*), min(record) FROM witness";
-    assert_eq!(project.row(Db::Reporting, sql), "insert|insert|50000|100001");
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM long"), "150000|150000");
-    assert_eq!(project.statuses(), ["LOADED"]);
+    everywhere("long", SCHEMA, "", |project| {
+        project.write(KEY, long_file(150_000));
+        project.scan().ok();
+        kill_after(project, 100_000);
+        project.lose_metadata();
+        project.watch_table();
+        project.run(&["setup"]).ok();
+        project.scan_and_load();
+        let sql = "SELECT min(what), max(what), count(*), min(record) FROM witness";
+        assert_eq!(project.row(Db::Reporting, sql), "insert|insert|50000|100001");
+        assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM `long`"), "150000|150000");
+        assert_eq!(project.statuses(), ["LOADED"]);
+    });
 }
 
 #[test]
 fn a_job_that_keeps_killing_its_workers_is_given_up_and_leaves_nothing() {
-    let project = Project::set_up("long", SCHEMA, "etl: {max_expiries: 1}");
-    project.write(KEY, long_file(150_000));
-    project.scan().ok();
-    kill_after(&project, 100_000);
-    project.etl().exits(3).says(&["given up: its worker died once", KEY]);
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
-    assert_eq!(project.row(Db::Reporting, "SELECT records_done, rows, complete FROM loadline_files"), "0|0|0");
-    assert_eq!(project.statuses(), ["FAILED"]);
-    project.run(&["retry", "--failed"]).ok();
-    project.etl().ok();
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM long"), "150000|150000");
+    everywhere("long", SCHEMA, "etl: {max_expiries: 1}", |project| {
+        project.write(KEY, long_file(150_000));
+        project.scan().ok();
+        kill_after(project, 100_000);
+        project.etl().exits(3).says(&["given up: its worker died once", KEY]);
+        assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM `long`"), "0");
+        assert_eq!(project.row(Db::Reporting, "SELECT records_done, `rows`, complete FROM loadline_files"), "0|0|0");
+        assert_eq!(project.statuses(), ["FAILED"]);
+        project.run(&["retry", "--failed"]).ok();
+        project.etl().ok();
+        assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM `long`"), "150000|150000");
+    });
 }
 
 #[test]
 fn a_walk_back_that_is_killed_is_ended_by_the_next_run() {
-    let project = Project::set_up("long", KEYED_SCHEMA, "");
-    project.write(KEY, format!("{}7,7\n", long_file(310_000)));
-    project.scan().ok();
-    // Takes longer when it is watched, so that the kill comes in between.
-    project.watch_table();
-    let child = project.start(&["etl"]);
-    let half_way = "SELECT count(*) FROM loadline_files WHERE plan_hash = '' AND records_done > 0";
-    eventually("the walk back has begun", || project.row(Db::Reporting, half_way) == "1");
-    assert!(kill(child), "the load ended before it could be killed");
-    assert_eq!(project.row(Db::Reporting, half_way), "1", "the walk back ended before it could be killed");
-    assert_ne!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
+    everywhere("long", KEYED_SCHEMA, "", |project| {
+        project.write(KEY, format!("{}7,7\n", long_file(310_000)));
+        project.scan().ok();
+        // Takes longer when it is watched, so that the kill comes in between.
+        project.watch_table();
+        let child = project.start(&["etl"]);
+        let half_way = "SELECT count(*) FROM loadline_files WHERE plan_hash = '' AND records_done > 0";
+        eventually("the walk back has begun", || project.row(Db::Reporting, half_way) == "1");
+        assert!(kill(child), "the load ended before it could be killed");
+        assert_eq!(project.row(Db::Reporting, half_way), "1", "the walk back ended before it could be killed");
+        assert_ne!(project.row(Db::Reporting, "SELECT count(*) FROM `long`"), "0");
 
-    project.etl().exits(3).says(&["record 310001 (line 310002)", "duplicate key"]);
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM long"), "0");
-    assert_eq!(project.row(Db::Reporting, "SELECT records_done, rows, complete FROM loadline_files"), "0|0|0");
-    assert_eq!(project.statuses(), ["FAILED"]);
+        project.etl().exits(3).says(&["record 310001 (line 310002)", "duplicate key"]);
+        assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM `long`"), "0");
+        assert_eq!(project.row(Db::Reporting, "SELECT records_done, `rows`, complete FROM loadline_files"), "0|0|0");
+        assert_eq!(project.statuses(), ["FAILED"]);
+    });
 }
 
 #[test]
 fn a_schema_changed_half_way_loads_the_whole_file_under_the_new_one() {
-    let project = Project::set_up("long", SCHEMA, "");
-    project.write(KEY, long_file(150_000));
-    project.scan().ok();
-    kill_after(&project, 100_000);
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*) - count(amount) FROM long"), "0");
+    everywhere("long", SCHEMA, "", |project| {
+        project.write(KEY, long_file(150_000));
+        project.scan().ok();
+        kill_after(project, 100_000);
+        assert_eq!(project.row(Db::Reporting, "SELECT count(*) - count(amount) FROM `long`"), "0");
 
-    std::fs::write(project.path("schemas/long.yaml"), SCHEMA.replace("[\"\"]", "[\"\", \"7\"]")).unwrap();
-    project.etl().ok();
-    let sql =
-        "SELECT count(*), count(DISTINCT id), count(*) - count(amount), sum(amount IS NULL AND id % 10 = 7) FROM long";
-    assert_eq!(project.row(Db::Reporting, sql), "150000|150000|15000|15000");
-    assert_eq!(project.row(Db::Reporting, "SELECT rows, complete FROM loadline_files"), "150000|1");
-    assert_eq!(project.statuses(), ["LOADED"]);
+        std::fs::write(project.path("schemas/long.yaml"), SCHEMA.replace("[\"\"]", "[\"\", \"7\"]")).unwrap();
+        project.etl().ok();
+        let sql = "SELECT count(*), count(DISTINCT id), count(*) - count(amount), sum(amount IS NULL AND id % 10 = 7) FROM `long`";
+        assert_eq!(project.row(Db::Reporting, sql), "150000|150000|15000|15000");
+        assert_eq!(project.row(Db::Reporting, "SELECT `rows`, complete FROM loadline_files"), "150000|1");
+        assert_eq!(project.statuses(), ["LOADED"]);
+    });
 }
 
 #[test]
@@ -134,17 +137,17 @@ fn a_file_that_fails_in_its_third_segment_leaves_nothing_and_its_sibling_stays()
     project.scan().ok();
     project.watch_table();
     project.etl().exits(3).says(&[KEY, "record 210001 (line 210002)", "duplicate key"]);
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*), min(id) FROM long"), "1|900001");
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*), min(id) FROM `long`"), "1|900001");
     let sql = "SELECT count(*) FROM witness WHERE what = 'delete'";
     assert_eq!(project.row(Db::Reporting, sql), "200000", "it did not fail behind its second segment");
     let sql =
-        "SELECT rows, records_done, complete FROM loadline_files WHERE key = CAST('2026/01/01/00/long.csv' AS BLOB)";
+        "SELECT `rows`, records_done, complete FROM loadline_files WHERE key = CAST('2026/01/01/00/long.csv' AS BLOB)";
     assert_eq!(project.row(Db::Reporting, sql), "0|0|0");
     assert_eq!(project.statuses(), ["FAILED"]);
 
     project.write(KEY, good);
     project.run(&["retry", "--failed"]).ok();
     project.etl().ok();
-    assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM long"), "210001|210001");
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM `long`"), "210001|210001");
     assert_eq!(project.statuses(), ["LOADED"]);
 }

@@ -1,5 +1,7 @@
-//! A project in a temporary folder: incoming/ (or a bucket elsewhere), config.yaml, schemas/ and two SQLite files, and
-//! the binary run in it.
+//! A project in a temporary folder: incoming/ (or a bucket elsewhere), config.yaml, schemas/ and two SQLite files (or
+//! databases on servers), and the binary run in it.
+//!
+//! `LOADLINE_BIN` names another binary than the one that was built with the tests, such as a release build.
 //!
 //! Invariant: files get modified times in the past, one second apart in the order in which they are written, so that
 //! nothing waits for a clock and jobs come out the same in every run.
@@ -14,6 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
+
+use crate::s3::bucket::MemoryBucket;
+use crate::s3::server::S3Server;
+use crate::servers::{Address, Database, Kind, Server};
 
 /// How long a condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -51,6 +57,10 @@ pub struct Project {
     source: String,
     /// What the environment of the binary has besides this one's.
     variables: Vec<(String, String)>,
+    /// Metadata and reporting, where they are not the two SQLite files.
+    on_servers: Option<[Address; 2]>,
+    /// Where the files are, if not in incoming/.
+    bucket: Option<MemoryBucket>,
     written: Cell<u64>,
 }
 
@@ -73,11 +83,27 @@ impl Project {
     pub fn over(source: &str, variables: &[(String, String)], feed: &str, schema: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (feed_name, source, variables) = (feed.to_owned(), source.to_owned(), variables.to_vec());
-        let project = Self { folder, feed: feed_name, source, variables, written: Cell::new(0) };
+        let written = Cell::new(0);
+        let project = Self { folder, feed: feed_name, source, variables, on_servers: None, bucket: None, written };
         fs::create_dir(project.path("incoming")).unwrap();
         fs::create_dir(project.path("schemas")).unwrap();
         fs::write(project.path(&format!("schemas/{feed}.yaml")), schema).unwrap();
         project.configure(settings);
+        project
+    }
+
+    /// The same with its databases on servers, not set up yet; `settings` ends the config.
+    pub fn on(mut self, metadata: &Database<'_>, reporting: &Database<'_>, settings: &str) -> Self {
+        self.on_servers = Some([metadata.address(), reporting.address()]);
+        self.configure(settings);
+        self
+    }
+
+    /// Feed `events` of a bucket, its databases on servers, set up.
+    pub fn in_production(s3: &S3Server, [metadata, reporting]: [&Database<'_>; 2], settings: &str) -> Self {
+        let project = Self::over(&s3.source(""), &s3.variables(), "events", EVENTS_SCHEMA, settings);
+        let project = Self { bucket: Some(s3.bucket.clone()), ..project.on(metadata, reporting, settings) };
+        project.run(&["setup"]).ok();
         project
     }
 
@@ -94,10 +120,14 @@ impl Project {
 
     /// Writes the config anew.
     pub fn configure(&self, settings: &str) {
+        let [metadata, reporting] = match &self.on_servers {
+            None => ["metadata", "reporting"].map(|name| format!("sqlite:{name}.db")),
+            Some(addresses) => [0, 1].map(|index| addresses[index].url()),
+        };
         let config = format!(
             "source: {}\n\
-             metadata_database: {{url: \"sqlite:metadata.db\"}}\n\
-             reporting_database: {{url: \"sqlite:reporting.db\"}}\n\
+             metadata_database: {{url: \"{metadata}\"}}\n\
+             reporting_database: {{url: \"{reporting}\"}}\n\
              feeds:\n  - name: {}\n{settings}\n",
             self.source, self.feed
         );
@@ -122,6 +152,9 @@ impl Project {
 
     /// Writes a file of the source whose modified time is so many seconds after a fixed time.
     pub fn write_at(&self, key: &str, bytes: impl AsRef<[u8]>, second: u64) {
+        if let Some(bucket) = &self.bucket {
+            return bucket.put(key, bytes.as_ref().to_vec(), second);
+        }
         let path = self.incoming(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // Replaced as a whole, so that a scan at the same time never sees half of it.
@@ -138,16 +171,30 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loadline"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        self.prepared(command)
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         let of_aws = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"));
         for (name, _) in of_aws {
             command.env_remove(name);
         }
         command.envs(self.variables.iter().cloned());
+        // As from a shell, not as from `cargo run`, which `demo` repeats in the commands it prints.
         command.env_remove("CARGO").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Runs a line as a person's shell would, in which `loadline` is the program under test.
+    pub fn shell(&self, line: &str) -> Ran {
+        let programs = binary().parent().unwrap().display().to_string();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).env("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()));
+        let child = self.prepared(shell).spawn().unwrap();
+        self.finish(&["in a shell:", line], child)
     }
 
     /// Runs a command to its end.
@@ -184,6 +231,11 @@ impl Project {
         self.etl().ok();
     }
 
+    /// The database on a server, where it is on one.
+    pub fn address(&self, db: Db) -> Option<&Address> {
+        self.on_servers.as_ref().map(|addresses| &addresses[usize::from(db == Db::Reporting)])
+    }
+
     pub fn db_path(&self, db: Db) -> PathBuf {
         self.path(match db {
             Db::Metadata => "metadata.db",
@@ -193,7 +245,10 @@ impl Project {
 
     /// Every row of the query, each value as text.
     pub fn rows(&self, db: Db, sql: &str) -> Vec<Vec<String>> {
-        rows_of(&self.db_path(db), sql)
+        match self.address(db) {
+            None => rows_of(&self.db_path(db), sql),
+            Some(address) => address.rows(sql),
+        }
     }
 
     /// The values of the first row, joined by `|`.
@@ -203,13 +258,20 @@ impl Project {
 
     /// Changes a database behind the program's back.
     pub fn tamper(&self, db: Db, sql: &str) {
+        if let Some(address) = self.address(db) {
+            return address.execute(sql);
+        }
         let connection = Connection::open(self.db_path(db)).unwrap();
         connection.busy_timeout(Duration::from_secs(30)).unwrap();
         connection.execute_batch(sql).unwrap();
     }
 
-    /// Deletes the metadata database.
+    /// Deletes the metadata database; on a server, makes it anew and empty.
     pub fn lose_metadata(&self) {
+        if let Some(address) = self.address(Db::Metadata) {
+            let name = address.name();
+            return address.execute(&format!("DROP DATABASE {name}; CREATE DATABASE {name}"));
+        }
         fs::remove_file(self.path("metadata.db")).unwrap();
         for beside in ["metadata.db-wal", "metadata.db-shm"].map(|name| self.path(name)) {
             if beside.exists() {
@@ -222,10 +284,18 @@ impl Project {
     pub fn dump(&self) -> Vec<String> {
         let mut dump = Vec::new();
         for db in [Db::Metadata, Db::Reporting] {
-            let tables = self.rows(db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+            let tables = self.rows(
+                db,
+                match self.address(db) {
+                    None => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+                    Some(_) => {
+                        "SELECT table_name FROM information_schema.tables WHERE table_schema = database() ORDER BY 1"
+                    }
+                },
+            );
             for table in tables.iter().map(|row| row[0].as_str()) {
                 let columns = if table == "scanner_feeds" { "feed, recorded_time" } else { "*" };
-                let rows = self.rows(db, &format!("SELECT {columns} FROM \"{table}\""));
+                let rows = self.rows(db, &format!("SELECT {columns} FROM `{table}`"));
                 let mut rows: Vec<String> =
                     rows.iter().map(|row| format!("{db:?} {table}: {}", row.join("|"))).collect();
                 rows.sort();
@@ -250,18 +320,17 @@ impl Project {
     /// Writes every row that is put into, changed in or taken out of the feed's table from now on into `witness`.
     pub fn watch_table(&self) {
         let feed = &self.feed;
-        self.tamper(
-            Db::Reporting,
-            &format!(
-                "CREATE TABLE witness (what TEXT, file INTEGER, record INTEGER);
-                 CREATE TRIGGER watch_insert AFTER INSERT ON {feed} BEGIN
-                     INSERT INTO witness VALUES ('insert', NEW._file, NEW._record); END;
-                 CREATE TRIGGER watch_update AFTER UPDATE ON {feed} BEGIN
-                     INSERT INTO witness VALUES ('update', NEW._file, NEW._record); END;
-                 CREATE TRIGGER watch_delete AFTER DELETE ON {feed} BEGIN
-                     INSERT INTO witness VALUES ('delete', OLD._file, OLD._record); END;"
-            ),
-        );
+        let events = [("insert", "NEW"), ("update", "NEW"), ("delete", "OLD")];
+        let begin_and_end = if self.on_servers.is_some() { ("FOR EACH ROW", "") } else { ("BEGIN", "; END") };
+        let triggers = events.map(|(event, row)| {
+            let (begin, end) = begin_and_end;
+            format!(
+                "CREATE TRIGGER watch_{event} AFTER {event} ON `{feed}` {begin} \
+                 INSERT INTO witness VALUES ('{event}', {row}._file, {row}._record){end};\n"
+            )
+        });
+        let witness = "CREATE TABLE witness (what VARCHAR(6), file BIGINT, record BIGINT);\n";
+        self.tamper(Db::Reporting, &format!("{witness}{}", triggers.concat()));
     }
 }
 
@@ -297,6 +366,22 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} -> {:?}\n--- stdout\n{}\n--- stderr\n{}", self.line, self.code, self.stdout, self.stderr)
     }
+}
+
+/// Tells a story on SQLite and, where there is one, on MariaDB: a project with one feed of that name and schema, set up.
+pub fn everywhere(feed: &str, schema: &str, settings: &str, story: impl Fn(&Project)) {
+    story(&Project::set_up(feed, schema, settings));
+    let Some(server) = Server::shared(Kind::MariaDb) else { return };
+    let (metadata, reporting) = (server.fresh(), server.fresh());
+    let project = Project::new(feed, schema, settings).on(&metadata, &reporting, settings);
+    project.run(&["setup"]).ok();
+    story(&project);
+}
+
+/// The program under test.
+pub fn binary() -> PathBuf {
+    let named = std::env::var_os("LOADLINE_BIN").filter(|named| !named.is_empty());
+    named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_loadline")), |named| fs::canonicalize(named).unwrap())
 }
 
 /// A file of events with these ids; the amount of each is ten times its id.
@@ -344,6 +429,16 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success(), "SIG{name} was not sent");
+}
+
+/// SIGTERM, once the process catches it: bit 14 of the mask in its status.
+pub fn stop_when_it_listens(child: &Child) {
+    eventually("it listens to SIGTERM", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    });
+    signal(child, "TERM");
 }
 
 /// Kills it as a power cut would. True where it was still running.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::project::{Db, Project, hour};
 use crate::skip;
 
-const SCHEMA: &str = include_str!("../../../schemas/loan_applications.yaml");
+pub const SCHEMA: &str = include_str!("../../../schemas/loan_applications.yaml");
 const COLUMNS: [&str; 11] = [
     "serious_dlqin_2_yrs",
     "revolving_utilization_of_unsecured_lines",
@@ -22,12 +22,12 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// What a file comes to: (sum, missing values) of each of [`COLUMNS`].
-struct Known {
-    file: &'static str,
+pub struct Known {
+    pub file: &'static str,
     sums: [(f64, u64); 11],
 }
 
-const TRAIN: Known = Known {
+pub const TRAIN: Known = Known {
     file: "give_me_some_credit_train_9999.csv",
     sums: [
         (640.0, 0),
@@ -44,7 +44,7 @@ const TRAIN: Known = Known {
     ],
 };
 
-const TEST: Known = Known {
+pub const TEST: Known = Known {
     file: "give_me_some_credit_test_9999.csv",
     sums: [
         (0.0, 9_999),
@@ -62,7 +62,7 @@ const TEST: Known = Known {
 };
 
 /// The text of a published file, or `None` and a word about it.
-fn published(name: &str) -> Option<String> {
+pub fn published(name: &str) -> Option<String> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let folders = std::env::var_os("LOADLINE_TEST_DATA").map(PathBuf::from).into_iter().chain([beside]);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
@@ -72,36 +72,41 @@ fn published(name: &str) -> Option<String> {
     found.map(|path| fs::read_to_string(path).unwrap())
 }
 
-/// Splits it into hourly files of so many records, the header repeated, and returns how many files there are.
+/// Its hourly files of so many records each, the header repeated.
+pub fn hours_of(text: &str, records: usize) -> Vec<String> {
+    let (header, lines) = text.split_once('\n').unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    lines.chunks(records).map(|chunk| format!("{header}\n{}\n", chunk.join("\n"))).collect()
+}
+
+/// Writes it as hourly files and returns how many there are.
 fn split_into_hours(project: &Project, text: &str, records: usize) -> usize {
-    let mut lines = text.lines();
-    let header = lines.next().unwrap();
-    let lines: Vec<&str> = lines.collect();
-    for (number, chunk) in lines.chunks(records).enumerate() {
-        let text = format!("{header}\n{}\n", chunk.join("\n"));
+    let files = hours_of(text, records);
+    for (number, text) in files.iter().enumerate() {
         project.write(&format!("{}/loan_applications.csv", hour(number)), text);
     }
-    lines.chunks(records).count()
+    files.len()
 }
 
 fn project() -> Project {
     Project::set_up("loan_applications", SCHEMA, "scanner: {max_job_files: 7}")
 }
 
-fn assert_sums(project: &Project, known: &Known) {
+/// That the feed, whose table has its name, holds the file once and nothing else.
+pub fn assert_sums(project: &Project, known: &Known, feed: &str) {
     for (column, (sum, missing)) in COLUMNS.into_iter().zip(known.sums) {
-        let sql = format!("SELECT coalesce(sum({column}), 0), count(*) - count({column}) FROM loan_applications");
+        let sql = format!("SELECT coalesce(sum({column}), 0), count(*) - count({column}) FROM {feed}");
         let row = &project.rows(Db::Reporting, &sql)[0];
         let found: f64 = row[0].parse().unwrap();
         assert!((found - sum).abs() < 1e-6, "{}: sum of {column} is {found}, not {sum}", known.file);
         assert_eq!(row[1], missing.to_string(), "{}: missing values of {column}", known.file);
     }
-    let sql = "SELECT count(*), sum(id), count(DISTINCT id) FROM loan_applications";
-    assert_eq!(project.row(Db::Reporting, sql), "9999|49995000|9999");
+    let sql = format!("SELECT count(*), sum(id), count(DISTINCT id) FROM {feed}");
+    assert_eq!(project.row(Db::Reporting, &sql), "9999|49995000|9999");
     let sql = "SELECT count(*) FROM loadline_rejects";
     assert_eq!(project.row(Db::Reporting, sql), "0");
-    let sql = "SELECT sum(rows), sum(rejects), min(complete) FROM loadline_files";
-    assert_eq!(project.row(Db::Reporting, sql), "9999|0|1");
+    let sql = format!("SELECT sum(`rows`), sum(rejects), min(complete) FROM loadline_files WHERE feed = '{feed}'");
+    assert_eq!(project.row(Db::Reporting, &sql), "9999|0|1");
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn the_training_file_comes_to_its_sums_and_nothing_changes_afterwards() {
     let project = project();
     let files = split_into_hours(&project, &text, 321);
     project.scan_and_load();
-    assert_sums(&project, &TRAIN);
+    assert_sums(&project, &TRAIN, "loan_applications");
     assert_eq!(project.statuses(), vec!["LOADED"; files.div_ceil(7)]);
 
     let before = project.dump();
@@ -147,6 +152,6 @@ fn the_test_file_comes_to_its_sums() {
     let project = project();
     let files = split_into_hours(&project, &text, 1000);
     project.scan_and_load();
-    assert_sums(&project, &TEST);
+    assert_sums(&project, &TEST, "loan_applications");
     assert_eq!(project.statuses(), vec!["LOADED"; files.div_ceil(7)]);
 }

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::project::{Db, EVENTS_HEADER, Project, eventually, hour, signal};
+use super::project::{Db, EVENTS_HEADER, Project, eventually, hour, signal, stop_when_it_listens};
 
 /// Segments of 1 MiB, so that a file of 8 MiB has several.
-const SMALL_SEGMENTS: &str = "scanner: {frequency: 1s}\netl: {connections: 64, lease: 2s}";
+pub const SMALL_SEGMENTS: &str = "scanner: {frequency: 1s}\netl: {connections: 64, lease: 2s}";
 const RECORDS: u64 = 40_000;
 
 /// A process whose words are heard while it runs.
-struct Heard {
-    child: Child,
+pub struct Heard {
+    pub child: Child,
     said: Arc<Mutex<String>>,
     listener: JoinHandle<()>,
 }
 
 impl Heard {
-    fn start(project: &Project, arguments: &[&str]) -> Self {
+    pub fn start(project: &Project, arguments: &[&str]) -> Self {
         let mut child = project.start(arguments);
         let (stderr, said) = (BufReader::new(child.stderr.take().unwrap()), Arc::<Mutex<String>>::default());
         let told = said.clone();
@@ -35,12 +35,12 @@ impl Heard {
         Self { child, said, listener }
     }
 
-    fn hear(&self, text: &str) {
+    pub fn hear(&self, text: &str) {
         eventually(text, || self.said.lock().unwrap().contains(text));
     }
 
     /// Its exit code, and all that it said.
-    fn finish(mut self) -> (Option<i32>, String) {
+    pub fn finish(mut self) -> (Option<i32>, String) {
         let status = self.child.wait().unwrap();
         self.listener.join().unwrap();
         (status.code(), self.said.lock().unwrap().clone())
@@ -55,37 +55,41 @@ fn lock(project: &Project, db: Db) -> Connection {
     connection
 }
 
-fn write_long(project: &Project) {
+pub fn write_long(project: &Project) {
     let note = "n".repeat(190);
     let text = (0..RECORDS).fold(EVENTS_HEADER.to_owned(), |text, id| text + &format!("{id},1,{note}\n"));
     project.write(&format!("{}/long.csv", hour(0)), text);
 }
 
-fn half_loaded(project: &Project) -> bool {
+pub fn half_loaded(project: &Project) -> bool {
     project.row(Db::Reporting, "SELECT records_done > 0 AND complete = 0 FROM loadline_files") == "1"
 }
 
-fn assert_all_once(project: &Project) {
+pub fn assert_all_once(project: &Project) {
     let rows = project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM events");
     assert_eq!(rows, format!("{RECORDS}|{RECORDS}"));
     assert_eq!(project.statuses(), ["LOADED"]);
 }
 
-fn loaded(project: &Project) -> usize {
+pub fn loaded(project: &Project) -> usize {
     project.statuses().iter().filter(|status| *status == "LOADED").count()
 }
 
 #[test]
 fn a_run_loads_what_arrives_until_it_is_stopped() {
-    let project = Project::events("scanner: {frequency: 1s}");
+    assert_loads_what_arrives(&Project::events("scanner: {frequency: 1s}"));
+}
+
+/// On a project that scans every second.
+pub fn assert_loads_what_arrives(project: &Project) {
     project.write_events(&format!("{}/events.csv", hour(0)), [1, 2]);
     let arguments = ["run", "--workers", "1", "--log-format", "json"];
     let run = project.start(&arguments);
-    eventually("the first file is loaded", || loaded(&project) == 1);
+    eventually("the first file is loaded", || loaded(project) == 1);
     project.write(&format!("{}/bad.csv", hour(1)), "id\n1\n");
     eventually("the bad one has failed", || project.statuses() == ["LOADED", "FAILED"]);
     project.write_events(&format!("{}/events.csv", hour(2)), [3]);
-    eventually("the last file is loaded", || loaded(&project) == 2);
+    eventually("the last file is loaded", || loaded(project) == 2);
     signal(&run, "TERM");
     let ran = project.finish(&arguments, run).ok();
     assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM events"), "3|3");
@@ -114,28 +118,28 @@ fn two_runs_side_by_side_load_every_row_once() {
 #[test]
 fn a_stop_in_the_middle_of_a_file_gives_the_job_back() {
     for (command, code) in [("run", 0), ("etl", 143)] {
-        let project = Project::events(SMALL_SEGMENTS);
-        write_long(&project);
-        project.scan().ok();
-        project.watch_table();
-        let process = Heard::start(&project, &[command]);
-        eventually("a segment is committed", || half_loaded(&project));
-        signal(&process.child, "TERM");
-        let (exit, said) = process.finish();
-        assert_eq!(exit, Some(code), "{said}");
-        assert!(said.contains("given back to the queue: stopped by SIGTERM"), "{said}");
-        assert!(half_loaded(&project), "what is committed stays");
-        let sql = "SELECT status, attempts, expiries, lease_owner FROM scanner_jobs WHERE status <> 'NONE'";
-        assert_eq!(project.row(Db::Metadata, sql), "SENT_FOR_ETL|0|0|NULL");
-        project.etl().ok();
-        assert_all_once(&project);
-        let sql = "SELECT count(*), min(what), max(what) FROM witness";
-        assert_eq!(
-            project.row(Db::Reporting, sql),
-            format!("{RECORDS}|insert|insert"),
-            "the load went on where it stood"
-        );
+        assert_gives_the_job_back(&Project::events(SMALL_SEGMENTS), command, code);
     }
+}
+
+/// On a project of [`SMALL_SEGMENTS`].
+pub fn assert_gives_the_job_back(project: &Project, command: &str, code: i32) {
+    write_long(project);
+    project.scan().ok();
+    project.watch_table();
+    let process = Heard::start(project, &[command]);
+    eventually("a segment is committed", || half_loaded(project));
+    signal(&process.child, "TERM");
+    let (exit, said) = process.finish();
+    assert_eq!(exit, Some(code), "{said}");
+    assert!(said.contains("given back to the queue: stopped by SIGTERM"), "{said}");
+    assert!(half_loaded(project), "what is committed stays");
+    let sql = "SELECT status, attempts, expiries, lease_owner FROM scanner_jobs WHERE status <> 'NONE'";
+    assert_eq!(project.row(Db::Metadata, sql), "SENT_FOR_ETL|0|0|NULL");
+    project.etl().ok();
+    assert_all_once(project);
+    let sql = "SELECT count(*), min(what), max(what) FROM witness";
+    assert_eq!(project.row(Db::Reporting, sql), format!("{RECORDS}|insert|insert"), "the load went on where it stood");
 }
 
 #[test]
@@ -145,8 +149,8 @@ fn a_second_signal_leaves_at_once() {
     project.scan().ok();
     let run = Heard::start(&project, &["run"]);
     eventually("a segment is committed", || half_loaded(&project));
-    // Nothing can be committed any more.
-    let held = lock(&project, Db::Reporting);
+    // Nothing can be committed any more, and no job given back.
+    let held = [Db::Reporting, Db::Metadata].map(|db| lock(&project, db));
     signal(&run.child, "TERM");
     run.hear("SIGTERM: stopping");
     let begun = Instant::now();
@@ -167,22 +171,12 @@ fn a_scan_that_is_stopped_leaves_the_rest_to_the_next() {
     }
     let held = lock(&project, Db::Metadata);
     let scan = Heard::start(&project, &["scan"]);
-    signal_when_it_listens(&scan.child);
+    stop_when_it_listens(&scan.child);
     let (exit, said) = scan.finish();
     assert_eq!(exit, Some(143), "{said}");
     drop(held);
     project.scan_and_load();
     assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM events"), "50|50");
-}
-
-/// Once the process catches SIGTERM: bit 14 of the mask in its status.
-fn signal_when_it_listens(child: &Child) {
-    eventually("it listens to SIGTERM", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
-    });
-    signal(child, "TERM");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rows that leave the table by a person's will, and come back by it: by day, by job, by file, killed, and beside workers.
 
-use super::project::{Db, EVENTS_SCHEMA, Project, events, eventually, hour, kill};
+use super::project::{Db, EVENTS_SCHEMA, Project, events, eventually, everywhere, hour, kill};
 
 const SUMS: &str = "SELECT count(*), coalesce(sum(id), 0), coalesce(sum(amount), 0) FROM events";
 
@@ -20,7 +20,7 @@ fn states(project: &Project) -> Vec<String> {
 }
 
 fn ledger(project: &Project) -> String {
-    let sql = "SELECT sum(records_done), sum(rows), sum(complete), count(unloaded_time) FROM loadline_files";
+    let sql = "SELECT sum(records_done), sum(`rows`), sum(complete), count(unloaded_time) FROM loadline_files";
     project.row(Db::Reporting, sql)
 }
 
@@ -157,9 +157,8 @@ fn what_is_not_loaded_is_said_and_left_alone() {
     assert_eq!(project.row(Db::Reporting, "SELECT count(*) FROM events"), "5");
 }
 
-/// A file of 310,000 records whose unload is killed behind its first step.
-fn half_unloaded() -> Project {
-    let project = Project::events("");
+/// A file of 210,000 records whose unload is killed behind its first step.
+fn half_unloaded(project: &Project) {
     project.write_events(&key(0), 1..=210_000);
     project.scan_and_load();
     // Takes longer when it is watched, so that the kill comes in between.
@@ -171,29 +170,31 @@ fn half_unloaded() -> Project {
     assert!(kill(child), "the unload ended before it could be killed");
     assert_eq!(project.row(Db::Reporting, half_way), "1", "the unload ended before it could be killed");
     assert_ne!(project.row(Db::Reporting, "SELECT count(*) FROM events"), "0");
-    assert_eq!(states(&project), ["UNLOADED"]);
-    project
+    assert_eq!(states(project), ["UNLOADED"]);
 }
 
 const ALL_OUT_ONCE: &str = "SELECT count(*), count(DISTINCT record), min(what), max(what) FROM witness";
 
 #[test]
 fn an_unload_that_is_killed_goes_on_when_it_is_run_again() {
-    let project = half_unloaded();
-    project.scan().ok().in_silence();
-    project.etl().ok().in_silence();
-    let job = project.job(1);
-    let plan = project.run(&["unload", "--job", &job, "-o", "json"]).ok();
-    assert_eq!((&plan.json()[0]["files"], &plan.json()[0]["unfinished"]), (&1.into(), &1.into()));
-    project.run(&["unload", "--job", &job, "--yes"]).ok();
-    assert_eq!(project.row(Db::Reporting, SUMS), "0|0|0");
-    assert_eq!((ledger(&project), states(&project)), ("0|0|0|1".to_owned(), vec!["UNLOADED".to_owned()]));
-    assert_eq!(project.row(Db::Reporting, ALL_OUT_ONCE), "210000|210000|delete|delete");
+    everywhere("events", EVENTS_SCHEMA, "", |project| {
+        half_unloaded(project);
+        project.scan().ok().in_silence();
+        project.etl().ok().in_silence();
+        let job = project.job(1);
+        let plan = project.run(&["unload", "--job", &job, "-o", "json"]).ok();
+        assert_eq!((&plan.json()[0]["files"], &plan.json()[0]["unfinished"]), (&1.into(), &1.into()));
+        project.run(&["unload", "--job", &job, "--yes"]).ok();
+        assert_eq!(project.row(Db::Reporting, SUMS), "0|0|0");
+        assert_eq!((ledger(project), states(project)), ("0|0|0|1".to_owned(), vec!["UNLOADED".to_owned()]));
+        assert_eq!(project.row(Db::Reporting, ALL_OUT_ONCE), "210000|210000|delete|delete");
+    });
 }
 
 #[test]
 fn a_retry_ends_an_unload_that_was_killed_before_it_loads_again() {
-    let project = half_unloaded();
+    let project = Project::events("");
+    half_unloaded(&project);
     project.run(&["retry", &project.job(1)]).ok();
     assert_eq!(project.row(Db::Reporting, SUMS), "0|0|0");
     project.etl().ok();
@@ -203,7 +204,8 @@ fn a_retry_ends_an_unload_that_was_killed_before_it_loads_again() {
 
 #[test]
 fn a_worker_ends_an_unload_that_was_killed_and_loads_nothing() {
-    let project = half_unloaded();
+    let project = Project::events("");
+    half_unloaded(&project);
     project.lose_metadata();
     project.run(&["setup"]).ok();
     project.scan_and_load();

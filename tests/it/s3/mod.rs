@@ -1,6 +1,6 @@
 //! S3 as a source: the binary against a real S3 server in this process, which breaks where it is told to.
 
-mod bucket;
+pub mod bucket;
 mod environment;
 mod faults;
 mod listing;

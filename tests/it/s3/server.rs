@@ -80,6 +80,8 @@ pub struct S3Server {
     state: Arc<State>,
     /// Empty where the objects are in a folder.
     pub bucket: MemoryBucket,
+    front: Front,
+    /// `None` while it is down.
     runtime: Option<Runtime>,
 }
 
@@ -102,13 +104,21 @@ impl S3Server {
     fn serve(mut service: S3ServiceBuilder, bucket: MemoryBucket) -> Self {
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
         let front = Front { service, state: state.clone(), bucket: bucket.clone() };
-        runtime.spawn(accept(listener, front));
-        Self { address, state, bucket, runtime: Some(runtime) }
+        let (runtime, address) = listen("127.0.0.1:0".parse().unwrap(), front.clone());
+        Self { address, state, bucket, front, runtime: Some(runtime) }
+    }
+
+    /// Breaks every connection off and takes no more, until [`S3Server::come_back`].
+    pub fn go_down(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+
+    /// At the same address, with the same objects.
+    pub fn come_back(&mut self) {
+        let (runtime, _) = listen(self.address, self.front.clone());
+        self.runtime = Some(runtime);
     }
 
     pub fn endpoint(&self) -> String {
@@ -135,6 +145,11 @@ impl S3Server {
         self.state.faults.lock().unwrap().push(Fault { kind, spared, times, effect });
     }
 
+    /// The rest of the injected faults does not happen.
+    pub fn heal(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
     /// How many of the injected faults have not happened.
     pub fn faults_left(&self) -> usize {
         self.state.faults.lock().unwrap().iter().map(|fault| fault.times).sum()
@@ -159,6 +174,14 @@ impl Drop for S3Server {
             runtime.shutdown_background();
         }
     }
+}
+
+fn listen(address: SocketAddr, front: Front) -> (Runtime, SocketAddr) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(accept(listener, front));
+    (runtime, address)
 }
 
 async fn accept(listener: TcpListener, front: Front) {

@@ -5,10 +5,55 @@ use std::thread;
 use async_trait::async_trait;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Column, Conn, Row, Value};
+use mysql_async::{Column, Conn, OptsBuilder, Row, Value};
 
 use super::Server;
 use crate::read_back::ReadBack;
+
+/// Where a database is: what a test keeps that looks into it beside its owner.
+#[derive(Debug, Clone)]
+pub struct Address {
+    port: u16,
+    name: String,
+}
+
+impl Address {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As it stands in a config.
+    pub fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// Every row of the query, each value as text, NULL as `NULL`.
+    pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let rows: Vec<Row> = blocking(async {
+            let mut connection = connect(self.port, Some(&self.name)).await.unwrap();
+            let rows = connection.exec(sql, ()).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+            connection.disconnect().await.unwrap();
+            rows
+        });
+        let text = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
+        rows.into_iter().map(|row| texts(row).into_iter().map(text).collect()).collect()
+    }
+
+    /// Runs statements, one after another, separated by `;`.
+    pub fn execute(&self, statements: &str) {
+        blocking(async {
+            let mut connection = connect(self.port, Some(&self.name)).await.unwrap();
+            connection.query_drop(statements).await.unwrap();
+            connection.disconnect().await.unwrap();
+        });
+    }
+}
+
+/// As root.
+pub(super) async fn connect(port: u16, database: Option<&str>) -> mysql_async::Result<Conn> {
+    let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).user(Some("root"));
+    Conn::new(options.db_name(database).prefer_socket(false)).await
+}
 
 /// Dropped with the value.
 pub struct Database<'a> {
@@ -23,9 +68,13 @@ impl<'a> Database<'a> {
         Self { server, name }
     }
 
+    pub fn address(&self) -> Address {
+        Address { port: self.server.port, name: self.name.clone() }
+    }
+
     /// As it stands in a config.
     pub fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{}/{}", self.server.port, self.name)
+        self.address().url()
     }
 
     pub async fn connect(&self) -> Conn {
@@ -37,6 +86,17 @@ impl<'a> Database<'a> {
         blocking(self.query(sql))
     }
 
+    /// A connection that has run the statement and holds what it took, until it is dropped. Not from inside a runtime.
+    pub fn hold(&self, statement: &str) -> Held {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(async {
+            let mut connection = self.connect().await;
+            connection.query_drop(statement).await.unwrap();
+            connection
+        });
+        Held { runtime, connection: Some(connection) }
+    }
+
     /// Runs statements in it, one after another.
     pub fn execute(&self, statements: &[&str]) {
         blocking(async {
@@ -46,6 +106,19 @@ impl<'a> Database<'a> {
             }
             connection.disconnect().await.unwrap();
         });
+    }
+}
+
+pub struct Held {
+    runtime: tokio::runtime::Runtime,
+    connection: Option<Conn>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = self.runtime.block_on(connection.disconnect());
+        }
     }
 }
 

@@ -20,9 +20,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::Conn;
 
-pub use database::Database;
+pub use database::{Address, Database};
 use process::Process;
 
 use crate::skip::skipped;
@@ -136,13 +136,7 @@ impl Server {
 
     /// A connection as root, without a database or in one.
     pub async fn connect(&self, database: Option<&str>) -> Conn {
-        let options = OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
-            .tcp_port(self.port)
-            .user(Some("root"))
-            .db_name(database)
-            .prefer_socket(false);
-        let connected = Conn::new(options).await;
+        let connected = database::connect(self.port, database).await;
         connected.unwrap_or_else(|error| panic!("{:?}: {error}\n{}", self.kind, process::end_of_log(&self.folder)))
     }
 
