@@ -272,6 +272,29 @@ async fn hot_statements_sort_nothing() {
     }
 }
 
+/// The one job that waits is found, however often others look for dead workers meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rescue_hides_no_job_from_a_claim() {
+    for kind in KINDS {
+        let Some(server) = Server::shared(kind) else { continue };
+        let database = server.fresh();
+        let (claiming, rescuing) = (store(&database), store(&database));
+        claiming.migrate(None).await.unwrap();
+        database.execute(&[&insert_jobs(1)]);
+        let rescues = tokio::spawn(async move {
+            loop {
+                rescuing.rescue(&[]).await.unwrap();
+            }
+        });
+        for turn in 0..150 {
+            let claim = claiming.claim(&request(None, JobOrder::Oldest)).await.unwrap();
+            let claim = claim.unwrap_or_else(|| panic!("{kind:?}: turn {turn} found nothing"));
+            assert!(claiming.postpone(claim.job.id, &claim.token, Duration::ZERO, false, "again").await.unwrap());
+        }
+        rescues.abort();
+    }
+}
+
 async fn work_a_little(store: &MysqlJobStore) {
     for (feed, order) in [(None, JobOrder::Oldest), (None, JobOrder::Newest), (Some("a"), JobOrder::Newest)] {
         let claim = store.claim(&request(feed, order)).await.unwrap().unwrap();

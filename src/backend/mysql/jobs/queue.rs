@@ -37,24 +37,35 @@ pub(super) async fn owners(session: &mut Session) -> Result<Vec<String>, Fault> 
     session.rows(sql, ()).await?.iter_mut().map(|row| field(row, "lease_owner")).collect()
 }
 
-const GIVE_BACK: &str = "UPDATE scanner_jobs FORCE INDEX (scanner_jobs_lease) SET status = 'SENT_FOR_ETL', \
-                         attempts = GREATEST(attempts, 1) - 1, expiries = expiries + 1, claim_token = NULL, \
-                         lease_owner = NULL, lease_until = NULL, modified_time = NOW(6)";
-
 pub(super) async fn rescue_expired(session: &mut Session) -> Result<u64, Fault> {
-    let sql = format!(
-        "{GIVE_BACK}, run_after = {AT_ONCE} WHERE status = 'PROCESSING' AND lease_until < NOW(6) \
-         ORDER BY lease_until LIMIT {RESCUED_MAX}"
-    );
-    session.execute(&sql, ()).await
+    give_back(session, "lease_until < NOW(6)", &[]).await
 }
 
 pub(super) async fn rescue_of(session: &mut Session, dead: &str) -> Result<u64, Fault> {
+    give_back(session, "lease_owner = ?", &[dead]).await
+}
+
+/// Looks without a lock and changes by id: an UPDATE over the index would lock, for a moment, the row behind the last
+/// expired one too, which waits for a worker, and a claim at that moment would pass it by and find nothing.
+async fn give_back(session: &mut Session, which: &str, params: &[&str]) -> Result<u64, Fault> {
+    let params = || params.iter().map(Value::from).collect::<Vec<_>>();
     let sql = format!(
-        "{GIVE_BACK}, run_after = {AT_ONCE} WHERE status = 'PROCESSING' AND lease_owner = ? \
+        "SELECT id FROM scanner_jobs FORCE INDEX (scanner_jobs_lease) WHERE status = 'PROCESSING' AND {which} \
          ORDER BY lease_until LIMIT {RESCUED_MAX}"
     );
-    session.execute(&sql, (dead,)).await
+    let rows = session.rows(&sql, params()).await?;
+    let mut rescued = 0;
+    for mut row in rows {
+        let id: JobId = field(&mut row, "id")?;
+        let sql = format!(
+            "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = GREATEST(attempts, 1) - 1, \
+             expiries = expiries + 1, claim_token = NULL, lease_owner = NULL, lease_until = NULL, \
+             modified_time = NOW(6), run_after = {AT_ONCE} WHERE id = ? AND status = 'PROCESSING' AND {which}"
+        );
+        let params = std::iter::once(Value::from(id)).chain(params()).collect::<Vec<_>>();
+        rescued += session.execute(&sql, params).await?;
+    }
+    Ok(rescued)
 }
 
 /// The statement that picks a job, and locks it.
