@@ -162,7 +162,7 @@ fn soak_on_a_server(backend: &str, kind: Kind) {
     if !is_asked_for(backend) {
         return;
     }
-    let Some(server) = Server::start(kind, &["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]) else { return };
+    let Some(server) = Server::start(kind, &["--skip-log-bin"]) else { return };
     let (s3, metadata, reporting) = (S3Server::start(), server.fresh(), server.fresh());
     let settings = "scanner: {frequency: 10s, max_job_files: 1}";
     soak(&Project::in_production(&s3, [&metadata, &reporting], settings));
