@@ -1,17 +1,21 @@
-//! Scan and etl of the demo's folder, 30 hourly files of together about 100,000 records, into new SQLite databases.
+//! Scan and etl of the demo's folder, 30 hourly files of together about 100,000 records, into new databases: SQLite, and
+//! MariaDB where the machine has it.
 //!
-//! Bounded by the CPU of all stages and by waiting for the disk: every file is a transaction of its own, and every
+//! SQLite: bounded by the CPU of all stages and by waiting for the disk: every file is a transaction of its own, and every
 //! commit is synced, so that a folder in memory loads in two thirds of the time. `sqlite_write` is SQLite's one writer
 //! alone: one segment of the same rows from BEGIN to COMMIT. `one_worker` loads a job at a time, of which two files are
 //! read side by side on two cores; `two_workers` is the default.
+//!
+//! MariaDB: bounded by one core of the server for each connection, and by its two synced commits a file (rows and binary
+//! log). `mariadb_write` is one segment over one connection: binding, encoding and the server's work on the statements.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use criterion::{BatchSize, Criterion, Throughput};
-use loadline::backend::sqlite::{SqliteJobStore, SqliteWarehouse};
+use loadline::backend;
 use loadline::clock;
+use loadline::config::{Config, Database};
 use loadline::engine::LoadPlanner;
 use loadline::job::{JobOrder, JobStore};
 use loadline::progress::unobserved;
@@ -23,6 +27,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::input::{Input, Loans};
+use crate::servers::{self, Kind, Server};
 use crate::stages::rows;
 
 pub fn end_to_end(criterion: &mut Criterion) {
@@ -31,46 +36,79 @@ pub fn end_to_end(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("end_to_end");
     let (records, bytes) = (loans.planned.records, loans.planned.bytes);
     group.throughput(Throughput::ElementsAndBytes { elements: records, bytes });
+    let mariadb = Server::shared(Kind::MariaDb);
     for (name, workers) in [("one_worker", 1), ("two_workers", 2)] {
         let load = |target: Target| {
             runtime.block_on(target.load(&loans, workers));
             target
         };
         group.bench_function(name, |b| {
-            b.iter_batched(|| runtime.block_on(Target::new(&loans)), load, BatchSize::PerIteration);
+            b.iter_batched(|| runtime.block_on(Target::sqlite(&loans)), load, BatchSize::PerIteration);
         });
+        if let Some(server) = mariadb {
+            group.bench_function(format!("mariadb_{name}"), |b| {
+                b.iter_batched(|| runtime.block_on(Target::on(server, &loans)), load, BatchSize::PerIteration);
+            });
+        }
     }
     let rows = runtime.block_on(rows(&runtime.block_on(Input::in_memory(loans.feed(), &loans.text()))));
     let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
     group.throughput(Throughput::Elements(count as u64));
+    let write = |target: Target| {
+        runtime.block_on(target.write(&rows));
+        target
+    };
     group.bench_function("sqlite_write", |b| {
-        let write = |target: Target| {
-            runtime.block_on(target.write(&rows));
-            target
-        };
-        b.iter_batched(|| runtime.block_on(Target::new(&loans)), write, BatchSize::PerIteration);
+        b.iter_batched(|| runtime.block_on(Target::sqlite(&loans)), write, BatchSize::PerIteration);
     });
+    if let Some(server) = mariadb {
+        group.bench_function("mariadb_write", |b| {
+            b.iter_batched(|| runtime.block_on(Target::on(server, &loans)), write, BatchSize::PerIteration);
+        });
+    }
 }
 
 /// New databases, set up for the feed.
 struct Target {
-    folder: TempDir,
+    metadata: Database,
     table: TableSpec,
     store: Arc<dyn JobStore>,
     warehouse: Arc<dyn Warehouse>,
+    /// Where SQLite's files are.
+    _folder: Option<TempDir>,
+    /// Both databases on a server.
+    _database: Option<servers::Database<'static>>,
 }
 
 impl Target {
-    async fn new(loans: &Loans) -> Self {
+    async fn sqlite(loans: &Loans) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteJobStore::open(&metadata(&folder)).unwrap());
-        let warehouse = Arc::new(SqliteWarehouse::open(&folder.path().join("reporting.db")).unwrap());
+        let file = |name: &str| Database::Sqlite { path: folder.path().join(name) };
+        let (metadata, reporting) = (file("metadata.db"), file("reporting.db"));
+        Self { _folder: Some(folder), ..Self::set_up(loans, metadata, &reporting).await }
+    }
+
+    async fn on(server: &'static Server, loans: &Loans) -> Self {
+        let database = server.fresh();
+        let url = database.url();
+        let config = std::fs::read_to_string(&loans.config.path).unwrap();
+        let config = config.replace("sqlite:metadata.db", &url).replace("sqlite:reporting.db", &url);
+        let path = loans.config.path.with_file_name("on_a_server.yaml");
+        std::fs::write(&path, config).unwrap();
+        let config = Config::load(&path).unwrap();
+        let target = Self::set_up(loans, config.metadata_database, &config.reporting_database).await;
+        Self { _database: Some(database), ..target }
+    }
+
+    async fn set_up(loans: &Loans, metadata: Database, reporting: &Database) -> Self {
+        let store: Arc<dyn JobStore> = backend::open_job_store(&metadata).unwrap().into();
+        let warehouse: Arc<dyn Warehouse> = backend::open_warehouse(reporting).unwrap().into();
         let table = TableSpec::of(loans.feed());
         store.migrate(None).await.unwrap();
         warehouse.migrate().await.unwrap();
         warehouse.create_table(&table).await.unwrap();
         store.record_feeds(&[loans.feed().name.clone()]).await.unwrap();
-        Self { folder, table, store, warehouse }
+        Self { metadata, table, store, warehouse, _folder: None, _database: None }
     }
 
     /// Scan and etl, as the commands of these names run them.
@@ -86,12 +124,12 @@ impl Target {
     }
 
     async fn etl(&self, loans: &Loans, source: Source, workers: usize) -> Etl {
-        let metadata = metadata(&self.folder);
+        let metadata = self.metadata.clone();
         let config = &loans.config.etl;
         let planner = LoadPlanner::new(&source, &loans.config.feeds[0]).await.unwrap();
         Etl {
             store: self.store.clone(),
-            store_factory: Arc::new(move || Ok(Box::new(SqliteJobStore::open(&metadata)?))),
+            store_factory: Arc::new(move || backend::open_job_store(&metadata)),
             warehouse: self.warehouse.clone(),
             source,
             planners: vec![planner],
@@ -126,8 +164,4 @@ impl Target {
         let progress = Progress { records_done: records, rows: records, complete: true, ..Default::default() };
         segment.commit(&progress).await.unwrap();
     }
-}
-
-fn metadata(folder: &TempDir) -> PathBuf {
-    folder.path().join("metadata.db")
 }

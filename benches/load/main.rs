@@ -5,6 +5,7 @@
 //! clean       records -> typed rows, verdicts      (engine)     one core: `read`, then DataFusion's expressions
 //! bind        typed rows -> cells, checksum        (warehouse)  one core: `cells` memory, `checksum` writing digits
 //! end_to_end  files -> SQLite, scan and etl        (all)        the stages' CPU, and the disk at every commit
+//!             files -> MariaDB, the same           (all)        the server's CPU, and its synced commits
 //! ```
 //!
 //! One binary, because every further one would link DataFusion again. The records are those of `loadline demo`: made
@@ -16,6 +17,16 @@
 mod end_to_end;
 mod input;
 mod stages;
+
+// The servers that the tests start.
+#[path = "../../tests/it/read_back.rs"]
+mod read_back;
+#[path = "../../tests/it/servers/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
+mod servers;
+#[path = "../../tests/it/skip.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod skip;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 

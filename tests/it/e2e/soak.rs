@@ -157,7 +157,7 @@ fn a_run_holds_no_more_after_many_jobs_than_after_a_few() {
     }
 }
 
-/// A server of its own, as it counts for all its databases; how safely it commits is not what this is about.
+/// A server of its own, as it counts for all its databases.
 fn soak_on_a_server(backend: &str, kind: Kind) {
     if !is_asked_for(backend) {
         return;
