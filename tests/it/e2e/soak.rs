@@ -55,23 +55,20 @@ impl Held {
         Self { resident_kib, private_kib, open_files, connections, prepared_statements }
     }
 
-    fn median(samples: &[Self]) -> Self {
-        let middle = |of: fn(&Self) -> u64| {
-            let mut values: Vec<u64> = samples.iter().map(of).collect();
-            values.sort_unstable();
-            values[values.len() / 2]
-        };
+    /// The most of each: how many connections are out at one moment depends on what a scan and the workers do just then.
+    fn peak(samples: &[Self]) -> Self {
+        let most = |of: fn(&Self) -> u64| samples.iter().map(of).max().unwrap_or(0);
         Self {
-            resident_kib: middle(|held| held.resident_kib),
-            private_kib: middle(|held| held.private_kib),
-            open_files: middle(|held| held.open_files),
-            connections: middle(|held| held.connections),
-            prepared_statements: middle(|held| held.prepared_statements),
+            resident_kib: most(|held| held.resident_kib),
+            private_kib: most(|held| held.private_kib),
+            open_files: most(|held| held.open_files),
+            connections: most(|held| held.connections),
+            prepared_statements: most(|held| held.prepared_statements),
         }
     }
 }
 
-/// What the process held when a tenth of the jobs was done, and at the end. `done` counts ended jobs.
+/// What the process held at most from a tenth of the jobs to a fifth, and over the last tenth. `done` counts ended jobs.
 pub fn held_early_and_late(process: &Child, project: &Project, jobs: u64, done: impl Fn() -> u64) -> (Held, Held) {
     let pause = Duration::from_millis(if jobs < STEADY_JOBS { 5 } else { 200 });
     let (mut early, mut late) = (Vec::new(), Vec::new());
@@ -90,7 +87,7 @@ pub fn held_early_and_late(process: &Child, project: &Project, jobs: u64, done: 
         std::thread::sleep(pause);
     }
     assert!(!early.is_empty(), "no sample at a tenth of the jobs");
-    (Held::median(&early), Held::median(&late))
+    (Held::peak(&early), Held::peak(&late))
 }
 
 /// Writes one file of two records for every job.
