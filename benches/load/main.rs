@@ -1,4 +1,4 @@
-//! How fast each stage of a load is, and all of them together: `cargo bench`.
+//! How fast each stage of a load is, and all of them together: `cargo bench --bench load`.
 //!
 //! ```text
 //! read        bytes -> records -> text columns     (source)     one core: the guard and arrow-csv's decoder
