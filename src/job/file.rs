@@ -173,3 +173,21 @@ pub struct Replacement {
     pub size: u64,
     pub modified: DateTime<Utc>,
 }
+
+/// A file as the ledger remembers it, for a registry that has lost it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    pub key: String,
+    /// The version that is loaded.
+    pub version: String,
+    pub size: u64,
+    pub modified: DateTime<Utc>,
+    pub hour: DateTime<Utc>,
+    /// LOADED, QUARANTINED or UNLOADED.
+    pub state: FileState,
+    pub rows_loaded: Option<u64>,
+    pub rows_rejected: Option<u64>,
+    pub error: Option<String>,
+    pub found_time: DateTime<Utc>,
+    pub loaded_time: Option<DateTime<Utc>>,
+}

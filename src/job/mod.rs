@@ -22,7 +22,8 @@ mod uri;
 use chrono::{DateTime, Utc};
 
 pub use file::{
-    FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, OnOverwrite, Replacement, Selection,
+    FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Known, ListedFile, OnOverwrite, Replacement, Restored,
+    Selection,
 };
 pub use plan::{JobDraft, JobLimits, Planner};
 pub use recorded::Recorded;

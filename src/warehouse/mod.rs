@@ -80,6 +80,22 @@ pub struct LedgerEntry {
     pub progress: Progress,
 }
 
+/// A row of the ledger, and what its tables hold of the file at the same moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditedFile {
+    pub key: String,
+    pub hour: DateTime<Utc>,
+    pub entry: LedgerEntry,
+    /// Rows of the file in the table.
+    pub rows: u64,
+    /// Rows whose record is there already, or lies behind `records_done`.
+    pub surplus: u64,
+    /// Its rejects.
+    pub rejects: u64,
+    /// Recomputed from the rows; `None` where that was not asked for.
+    pub checksum: Option<i64>,
+}
+
 /// What a take found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -249,6 +265,37 @@ pub trait Warehouse: Send + Sync {
     /// Rejects of the named files (`None`: of all), by file and record.
     async fn rejects(&self, feed: Option<&str>, keys: Option<&[String]>, limit: usize) -> Result<Vec<RejectRow>>;
 
+    /// A page of the ledger of a feed with what stands beside it in the tables, by file number, behind `after`; at most
+    /// `limit` files. The page is one consistent picture. Files never begun are in it too. With `deep` the checksum of every file is
+    /// recomputed from the rows by [`Warehouse::checksum_sql`]; a table that is not the feed's any more is counted only.
+    async fn audit(
+        &self,
+        feed: &str,
+        table: &TableSpec,
+        after: FileNumber,
+        limit: usize,
+        deep: bool,
+    ) -> Result<Vec<AuditedFile>> {
+        let _ = (feed, table, after, limit, deep);
+        missing()
+    }
+
+    /// Rows of the table that bear a `_file` which is in no ledger row: the number and how many rows it has.
+    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
+        let _ = (table, limit);
+        missing()
+    }
+
+    /// The plain SQL that recomputes rows and checksum of one file from the table, for any client of the database.
+    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String {
+        let _ = (table, file);
+        String::new()
+    }
+
     /// Reject reasons of the named files with their counts, commonest first: (column, reason, count).
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>>;
+}
+
+fn missing<T>() -> Result<T> {
+    Err(Error::internal("not on this backend"))
 }
