@@ -9,9 +9,72 @@
 //!   a file `NAME.go` beside it;
 //! - `on`: a mode that the code asks for with [`is_on`].
 //!
+//! [`POINTS`] names the places. `LOADLINE_SEGMENT_RECORDS` makes segments, and the steps of a walk back, as small as a test
+//! needs them.
+//!
 //! `@N`: only when it is reached for the `N`th time, the first time being 1. Without it: every time.
 
+#[cfg(not(feature = "failpoints"))]
 use crate::error::Result;
+
+/// Every place, in the order in which a file passes them.
+///
+/// `.made`, `.inserted`, `.statement`, `.marked`, `.counted`, `.moved` and `.deleted` stand inside a transaction that is
+/// not committed; so do `segment.begun`, `segment.rows` and `segment.rejects`.
+#[cfg(feature = "failpoints")]
+pub const POINTS: &[&str] = &[
+    // setup
+    "setup.statement",
+    "setup.step",
+    "setup.table",
+    "setup.feeds",
+    // scan
+    "register.inserted",
+    "registered",
+    "scanned",
+    "job.planned",
+    "job.inserted",
+    "job.formed",
+    // etl
+    "rescue.looked",
+    "rescued",
+    "claim.marked",
+    "claimed",
+    "heartbeat",
+    "take.made",
+    "take.counted",
+    "taken",
+    "confirmed",
+    "file.opened",
+    "file.validated",
+    "segment.encoded",
+    "segment.begun",
+    "segment.rows",
+    "segment.rejects",
+    "segment.moved",
+    "segment.committed",
+    "segment.read",
+    "file.complete",
+    "complete.untold",
+    "end.marked",
+    "complete.told",
+    "postpone.untold",
+    "postpone.told",
+    "fail.confirmed",
+    "walk_back.begun",
+    "walk_back.deleted",
+    "walk_back.step",
+    "fail.walked_back",
+    "fail.untold",
+    "fail.told",
+    // unload and retry
+    "unload.revoked",
+    "unload.taken",
+    "unload.looked",
+    "unload.walked_back",
+    "retry.readmitted",
+    "retry.sent",
+];
 
 /// Nothing, without the feature.
 ///
@@ -30,8 +93,15 @@ pub fn reach_blocking(_: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// How many records a segment takes, where a test says so.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn segment_records() -> Option<u64> {
+    None
+}
+
 #[cfg(feature = "failpoints")]
-pub use set::{is_on, reach, reach_blocking};
+pub use set::{is_on, reach, reach_blocking, segment_records};
 
 #[cfg(feature = "failpoints")]
 mod set {
@@ -135,6 +205,10 @@ mod set {
             Some(Effect::Data) => Err(Error::data(format!("failpoint {name}"))),
             Some(Effect::Stall | Effect::On) | None => Ok(()),
         }
+    }
+
+    pub fn segment_records() -> Option<u64> {
+        std::env::var("LOADLINE_SEGMENT_RECORDS").ok()?.parse().ok().filter(|records| *records > 0)
     }
 
     /// Says that the step stands still; the file that lets it go on.
