@@ -6,6 +6,7 @@ mod conformance;
 mod deploy;
 mod e2e;
 mod mysql;
+mod proxy;
 mod queue;
 mod read_back;
 mod readme;
