@@ -4,6 +4,7 @@
 mod arrivals;
 mod conformance;
 mod deploy;
+mod directed;
 mod e2e;
 mod mysql;
 mod proxy;

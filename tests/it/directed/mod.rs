@@ -1,0 +1,23 @@
+//! Every step from setup to LOADED, broken on purpose: a process crashes, fails or stands still at a named place
+//! (`src/failpoint.rs`), others go on, and afterwards the tables are those of a load that nothing has disturbed.
+//!
+//! `matrix` goes through all places one by one; `schedules` tells the stories that a random attack does not find.
+//!
+//! Invariant: a case whose place was not reached fails, as it has shown nothing.
+
+#[cfg(feature = "failpoints")]
+mod attempt;
+#[cfg(feature = "failpoints")]
+mod matrix;
+#[cfg(feature = "failpoints")]
+mod oracle;
+#[cfg(feature = "failpoints")]
+mod points;
+#[cfg(feature = "failpoints")]
+mod stories;
+
+#[cfg(not(feature = "failpoints"))]
+#[test]
+fn steps_can_be_broken() {
+    crate::skip::skipped("the feature `failpoints` is off: no step can be broken on purpose");
+}
