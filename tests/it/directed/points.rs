@@ -47,7 +47,7 @@ pub const ALL: &[Point] = {
     use Story::{Fail, Load, Retry, Scan, Setup, Unload};
     &[
         point("setup.statement", Setup, MetadataOnSqlite),
-        later("setup.statement", Setup, Nothing, 2),
+        later("setup.statement", Setup, MetadataOnSqlite, 2),
         point("setup.step", Setup, Nothing),
         later("setup.step", Setup, Nothing, 4),
         point("setup.table", Setup, Nothing),

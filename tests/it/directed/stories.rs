@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use super::oracle::{assert_sound, picture};
 use crate::e2e::project::{Db, EVENTS_HEADER, KEYED_EVENTS_SCHEMA, Project, events};
-use crate::servers::Database;
+use crate::servers::{Database, Kind, Server};
 
-const LONG: &str = "2026/01/01/00/long.csv";
-const SHORT: &str = "2026/01/01/01/short.csv";
+pub const LONG: &str = "2026/01/01/00/long.csv";
+pub const SHORT: &str = "2026/01/01/01/short.csv";
 /// Records of a segment: the long file has four.
 const SEGMENT_RECORDS: &str = "16";
 /// Whoever dies, or is out of reach, often enough over one job is given up on: not what this is about. No lease ends by
@@ -34,7 +34,7 @@ pub enum Story {
 }
 
 /// Records 1 to 50, of which record 20 is no good.
-fn long() -> String {
+pub fn long() -> String {
     let mut text = EVENTS_HEADER.to_owned();
     for id in 1..=50 {
         let bad = if id == 20 { "x" } else { "" };
@@ -55,6 +55,20 @@ pub fn project(databases: Option<[&Database<'_>; 2]>, settings: &str) -> Project
     match databases {
         Some([metadata, reporting]) => project.on(metadata, reporting, settings),
         None => project,
+    }
+}
+
+/// Tells a story on SQLite, MariaDB and MySQL, as far as they are there.
+pub fn everywhere(settings: &str, story: impl Fn(&Project)) {
+    story(&project(None, settings));
+    on_servers(settings, story);
+}
+
+/// The same on servers only.
+pub fn on_servers(settings: &str, story: impl Fn(&Project)) {
+    for server in [Kind::MariaDb, Kind::MySql].into_iter().filter_map(Server::shared) {
+        let (metadata, reporting) = (server.fresh(), server.fresh());
+        story(&project(Some([&metadata, &reporting]), settings));
     }
 }
 

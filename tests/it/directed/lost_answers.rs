@@ -1,0 +1,127 @@
+//! A COMMIT that nobody answers: it has landed, or it has not, and the worker does not know. And connections that a server
+//! cuts under it, or that die with the server.
+
+use std::net::SocketAddr;
+
+use super::attempt::Attempt;
+use super::oracle::{assert_sound, assert_whole};
+use super::stories::{PATIENT, Story, end_leases, on_servers, project, undisturbed};
+use crate::e2e::project::{Db, Project};
+use crate::proxy::{Fault, Kind as Counted, LostCommit, Proxy};
+use crate::servers::{Kind, Server};
+
+/// Lets the project reach one of its databases through a proxy only. The test goes straight.
+fn behind_a_proxy(project: &Project, db: Db) -> Proxy {
+    let url = project.address(db).unwrap().url();
+    let authority = url.strip_prefix("mysql://root@").unwrap().split('/').next().unwrap();
+    let proxy = Proxy::mysql(authority.parse::<SocketAddr>().unwrap());
+    let proxied = url.replace(authority, &proxy.address().to_string());
+    let config = std::fs::read_to_string(project.path("config.yaml")).unwrap();
+    assert!(config.contains(&url), "{config}");
+    std::fs::write(project.path("config.yaml"), config.replace(&url, &proxied)).unwrap();
+    proxy
+}
+
+const LOSSES: [(LostCommit, Counted); 2] =
+    [(LostCommit::Swallowed, Counted::CommitSwallowed), (LostCommit::NeverSent, Counted::CommitNeverSent)];
+
+/// S6, and every other transaction that matters: each is read again, not believed.
+#[test]
+fn a_commit_without_an_answer_is_looked_up_and_not_made_twice() {
+    let places = [
+        ("job.inserted", Db::Metadata, Story::Scan, 1),
+        ("claim.marked", Db::Metadata, Story::Load, 1),
+        ("take.counted", Db::Reporting, Story::Load, 1),
+        ("segment.moved", Db::Reporting, Story::Load, 1),
+        ("segment.moved", Db::Reporting, Story::Load, 3),
+        ("segment.moved", Db::Reporting, Story::Load, 5),
+        ("end.marked", Db::Metadata, Story::Load, 1),
+        ("walk_back.deleted", Db::Reporting, Story::Fail, 2),
+        ("end.marked", Db::Metadata, Story::Fail, 1),
+    ];
+    for (point, db, story, time) in places {
+        for (loss, counted) in LOSSES {
+            on_servers(PATIENT, |project| {
+                let when = format!("{loss:?} at {point}@{time} of {story:?}");
+                story.prepare(project);
+                let proxy = behind_a_proxy(project, db);
+                let attempt = Attempt::until(project, story.command(), &format!("{point}=stall@{time}"), point);
+                proxy.arm(Fault::Commit(loss));
+                let ran = attempt.go_on();
+                assert_eq!(proxy.count(counted), 1, "{when}: {ran}");
+                assert_sound(project, &when);
+                story.end(project);
+                assert_whole(project, undisturbed(), &when);
+            });
+        }
+    }
+}
+
+/// The answer is lost, and another worker has gone on from there before anybody looks.
+#[test]
+fn a_commit_without_an_answer_that_another_worker_has_built_upon_stays_single() {
+    on_servers(PATIENT, |project| {
+        Story::Load.prepare(project);
+        let proxy = behind_a_proxy(project, Db::Reporting);
+        let failpoints = "segment.moved=stall@2,postpone.untold=stall";
+        let mut unanswered = Attempt::until(project, &["etl"], failpoints, "segment.moved");
+        proxy.arm(Fault::Commit(LostCommit::Swallowed));
+        unanswered.release("segment.moved");
+        unanswered.reaches("postpone.untold");
+        assert_eq!(proxy.count(Counted::CommitSwallowed), 1);
+        end_leases(project);
+        let other = Attempt::until(project, &["etl"], "segment.committed=stall@2", "segment.committed");
+        let said = unanswered.go_on();
+        other.go_on().ok();
+        assert_whole(project, undisturbed(), &format!("{said}"));
+    });
+}
+
+/// The server cuts a holder that says nothing for `wait_timeout`; here it does so at once.
+#[test]
+fn a_worker_frozen_in_a_segment_and_cut_by_the_server_changes_nothing() {
+    on_servers(PATIENT, |project| {
+        Story::Load.prepare(project);
+        let frozen = Attempt::until(project, &["etl"], "segment.rejects=stall@2", "segment.rejects");
+        let database = project.address(Db::Reporting).unwrap().name();
+        let theirs =
+            format!("SELECT id FROM information_schema.processlist WHERE db = '{database}' AND id <> connection_id()");
+        let cut = project.rows(Db::Reporting, &theirs);
+        assert!(!cut.is_empty());
+        for id in cut.iter().map(|row| &row[0]) {
+            project.tamper(Db::Reporting, &format!("KILL {id}"));
+        }
+        end_leases(project);
+        project.etl().ok();
+        assert_whole(project, undisturbed(), "loaded by another");
+        let woken = frozen.go_on();
+        assert_whole(project, undisturbed(), &format!("{woken}"));
+    });
+}
+
+/// Between the change and its COMMIT, and right behind it.
+#[test]
+fn a_server_killed_around_a_commit_keeps_all_of_it_or_nothing() {
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        let Some(server) = Server::start(kind, &[]) else { continue };
+        for (point, story, time) in [
+            ("segment.moved", Story::Load, 3),
+            ("segment.committed", Story::Load, 3),
+            ("end.marked", Story::Load, 1),
+            ("walk_back.deleted", Story::Fail, 2),
+        ] {
+            let (metadata, reporting) = (server.fresh(), server.fresh());
+            let project = project(Some([&metadata, &reporting]), PATIENT);
+            let when = format!("{kind:?} killed at {point}@{time} of {story:?}");
+            story.prepare(&project);
+            let attempt = Attempt::until(&project, story.command(), &format!("{point}=stall@{time}"), point);
+            server.kill();
+            server.start_again();
+            assert_sound(&project, &when);
+            let ran = attempt.go_on();
+            assert!(ran.code.is_some(), "{when}: {ran}");
+            story.end(&project);
+            assert_whole(&project, undisturbed(), &when);
+        }
+    }
+}
