@@ -47,11 +47,6 @@ impl<'p> Attempt<'p> {
         self.child.as_mut().unwrap().try_wait().unwrap().is_some()
     }
 
-    /// Process id, for signals.
-    pub fn child(&self) -> &Child {
-        self.child.as_ref().unwrap()
-    }
-
     /// Lets one place go on.
     pub fn release(&self, point: &str) {
         std::fs::write(self.folder.path().join(format!("{point}.go")), "").unwrap();

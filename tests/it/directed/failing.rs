@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::oracle::{assert_sound, assert_whole, everything};
-use super::stories::{LONG, PATIENT, Story, end_leases, everywhere, undisturbed};
+use super::stories::{ETL, LONG, PATIENT, SERIAL, Story, end_leases, everywhere, undisturbed};
 use crate::e2e::project::{Db, Project, eventually};
 
 /// Fails in the long file, which has segments behind it.
@@ -24,13 +24,13 @@ fn end(project: &Project) {
 fn a_loader_frozen_with_a_segment_in_hand_adds_nothing_to_a_failed_file() {
     everywhere(PATIENT, |project| {
         Story::Load.prepare(project);
-        let frozen = Attempt::until(project, &["etl"], "segment.encoded=stall@4", "segment.encoded");
+        let frozen = Attempt::until(project, ETL, "segment.encoded=stall@4", "segment.encoded");
         eventually("all but what stands still is committed", || {
             project.row(Db::Reporting, "SELECT sum(complete) FROM loadline_files") == "1"
         });
         assert_ne!(rows_of_long(project), "0");
         end_leases(project);
-        Attempt::start(project, &["etl"], FAILS).over().exits(3);
+        Attempt::start(project, ETL, FAILS).over().exits(3);
         assert_eq!((project.statuses()[0].as_str(), rows_of_long(project).as_str()), ("FAILED", "0"));
         let failed = everything(project);
 
@@ -43,19 +43,19 @@ fn a_loader_frozen_with_a_segment_in_hand_adds_nothing_to_a_failed_file() {
 /// G: its COMMIT lands while the one that fails waits for the file: those rows are walked back too.
 #[test]
 fn a_commit_that_lands_before_the_last_take_is_walked_back_with_the_rest() {
-    everywhere(PATIENT, |project| {
+    everywhere(SERIAL, |project| {
         Story::Load.prepare(project);
-        let connections = project.path("config.yaml");
-        let config = std::fs::read_to_string(&connections).unwrap().replace("etl: {", "etl: {connections: 1, ");
-        std::fs::write(&connections, config).unwrap();
-        let holder = Attempt::until(project, &["etl"], "segment.moved=stall@3", "segment.moved");
+        let failpoints = "segment.moved=stall@3,segment.read=stall@3";
+        let mut holder = Attempt::until(project, ETL, failpoints, "segment.moved");
         let token = project.row(Db::Metadata, "SELECT max(claim_token) FROM scanner_jobs");
         end_leases(project);
-        let fails = Attempt::start(project, &["etl"], FAILS);
+        let fails = Attempt::start(project, ETL, FAILS);
         let held = format!("SELECT count(*) FROM scanner_jobs WHERE claim_token = '{token}'");
         eventually("another worker has the job", || project.row(Db::Metadata, &held) == "0");
-        let woken = holder.go_on();
+        holder.release("segment.moved");
+        holder.reaches("segment.read");
         fails.go_on().exits(3);
+        let woken = holder.go_on();
         assert_eq!((project.statuses()[0].as_str(), rows_of_long(project).as_str()), ("FAILED", "0"), "{woken}");
         assert_sound(project, "failed");
         end(project);
@@ -67,7 +67,7 @@ fn a_commit_that_lands_before_the_last_take_is_walked_back_with_the_rest() {
 fn a_walk_back_frozen_half_way_takes_nothing_out_of_a_file_that_was_loaded_since() {
     everywhere(PATIENT, |project| {
         Story::Fail.prepare(project);
-        let frozen = Attempt::until(project, &["etl"], "walk_back.step=stall@1", "walk_back.step");
+        let frozen = Attempt::until(project, ETL, "walk_back.step=stall@1", "walk_back.step");
         end_leases(project);
         Story::Fail.end(project);
         let loaded = everything(project);

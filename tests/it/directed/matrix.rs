@@ -1,17 +1,14 @@
 //! Every place × everything that can happen there: afterwards a clean run makes everything whole.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::fmt;
 
 use super::attempt::Attempt;
 use super::oracle::{assert_sound, assert_whole, everything};
 use super::points::{ALL, Holds, Point};
+use super::side_by_side;
 use super::stories::{PATIENT, Story, end_leases, no_waiting, project, undisturbed};
 use crate::e2e::project::{Db, Project, eventually};
 use crate::servers::{Kind, Server};
-
-/// Cases at a time: they wait for commits more than they compute.
-const AT_A_TIME: usize = 3;
 
 /// On a server only where it is the server's transaction that is broken.
 const ON_A_SERVER: &[&str] = &[
@@ -42,12 +39,14 @@ struct Case {
     on_server: bool,
 }
 
-impl Case {
-    fn name(&self) -> String {
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Point { name, story, time, .. } = self.point;
-        format!("{:?} at {name}@{time} of {story:?}", self.effect)
+        write!(f, "{:?} at {name}@{time} of {story:?}", self.effect)
     }
+}
 
+impl Case {
     fn failpoints(&self) -> String {
         let effect = format!("{:?}", self.effect).to_lowercase();
         let Point { name, time, beside, .. } = self.point;
@@ -136,7 +135,7 @@ impl Case {
     }
 }
 
-/// Runs the cases, some at a time, and names those that failed.
+/// `LOADLINE_TEST_POINT` leaves one place of all.
 fn all_hold(effect: Effect, on_server: bool) {
     if on_server && Server::shared(Kind::MariaDb).is_none() {
         return;
@@ -146,29 +145,7 @@ fn all_hold(effect: Effect, on_server: bool) {
     let points = ALL.iter().filter(|point| !on_server || ON_A_SERVER.contains(&point.name));
     let points = points.filter(|point| only.is_empty() || point.name == only);
     let cases: Vec<Case> = points.map(|&point| Case { point, effect, on_server }).collect();
-    let (next, failed) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let Some(case) = next.lock().unwrap().next() else { break };
-                    let begun = std::time::Instant::now();
-                    let held = catch_unwind(AssertUnwindSafe(|| case.run()));
-                    println!(
-                        "{}: {:?}, {}",
-                        case.name(),
-                        begun.elapsed(),
-                        if held.is_ok() { "holds" } else { "FAILS" }
-                    );
-                    if held.is_err() {
-                        failed.lock().unwrap().push(case.name());
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{} of {} cases failed: {failed:#?}", failed.len(), cases.len());
+    side_by_side::all_hold(&cases, Case::run);
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod failing;
 #[cfg(feature = "failpoints")]
 mod late_takers;
 #[cfg(feature = "failpoints")]
+mod locks;
+#[cfg(feature = "failpoints")]
 mod lost_answers;
 #[cfg(feature = "failpoints")]
 mod matrix;
@@ -20,6 +22,8 @@ mod matrix;
 mod oracle;
 #[cfg(feature = "failpoints")]
 mod points;
+#[cfg(feature = "failpoints")]
+mod side_by_side;
 #[cfg(feature = "failpoints")]
 mod stories;
 #[cfg(feature = "failpoints")]

@@ -13,6 +13,10 @@ const SEGMENT_RECORDS: &str = "16";
 /// Whoever dies, or is out of reach, often enough over one job is given up on: not what this is about. No lease ends by
 /// itself, and no heartbeat comes in between.
 pub const PATIENT: &str = "etl: {max_attempts: 50, max_expiries: 50, lease: 10m}";
+/// The same, and one file after the other, the long one first.
+pub const SERIAL: &str = "etl: {max_attempts: 50, max_expiries: 50, lease: 10m, connections: 1}";
+/// A load by one worker: what another one of the same process did in between would not be part of the story.
+pub const ETL: &[&str] = &["etl", "--workers", "1"];
 /// Rounds after which everything must have come to its end.
 const ROUNDS_MAX: usize = 6;
 
@@ -90,7 +94,7 @@ impl Story {
         match self {
             Self::Setup => &["setup"],
             Self::Scan => &["scan"],
-            Self::Load | Self::Fail => &["etl"],
+            Self::Load | Self::Fail => ETL,
             Self::Unload => &["unload", "--feed", "events", "--from", "2026-01-01", "--to", "2026-01-02", "--yes"],
             Self::Retry => &["retry", "--failed"],
         }

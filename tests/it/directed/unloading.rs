@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::oracle::{assert_sound, assert_whole, everything};
-use super::stories::{PATIENT, Story, end_leases, everywhere, undisturbed};
+use super::stories::{ETL, PATIENT, Story, end_leases, everywhere, undisturbed};
 use crate::e2e::project::{Db, Project};
 
 fn rows(project: &Project) -> String {
@@ -20,7 +20,7 @@ fn a_worker_frozen_at_any_step_brings_nothing_back_of_what_was_unloaded() {
     for point in ["claimed", "taken", "segment.committed", "complete.untold"] {
         everywhere(PATIENT, |project| {
             Story::Load.prepare(project);
-            let frozen = Attempt::until(project, &["etl"], &format!("{point}=stall@1"), point);
+            let frozen = Attempt::until(project, ETL, &format!("{point}=stall@1"), point);
             project.run(Story::Unload.command()).exits(4);
             end_leases(project);
             project.etl().ok();
