@@ -258,23 +258,34 @@ impl<'a> JobLoader<'a> {
         })
     }
 
-    /// Walks every failed file back, so that nothing of it stays, and only then writes FAILED.
+    /// Walks every failed file back, so that nothing of it stays, and only then writes FAILED. Where that can't be done now,
+    /// the job goes back to the queue, and its next worker comes here again.
     async fn fail(&self, ends: &[FileEnd]) -> Result<Outcome> {
+        match self.take_out(ends).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Outcome::Lost),
+            Err(error) => return self.give_back(error).await,
+        }
+        let message = self.failure_msg(ends);
+        let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
+        let held = tell(self.crew, &self.claim, &Ending::Fail(outcomes, message.clone())).await?;
+        Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
+    }
+
+    /// `false`: the claim is lost.
+    async fn take_out(&self, ends: &[FileEnd]) -> Result<bool> {
         if !self.confirm().await? {
-            return Ok(Outcome::Lost);
+            return Ok(false);
         }
         failpoint::reach("fail.confirmed").await?;
         for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
             tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
             if !self.crew.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table, WalkEnd::Anew).await? {
-                return Ok(Outcome::Lost);
+                return Ok(false);
             }
         }
         failpoint::reach("fail.walked_back").await?;
-        let message = self.failure_msg(ends);
-        let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
-        let held = tell(self.crew, &self.claim, &Ending::Fail(outcomes, message.clone())).await?;
-        Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
+        Ok(true)
     }
 
     /// A line for every file that did not load: its key, the place and the whole chain of causes.

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::oracle::{assert_sound, assert_whole, everything};
-use super::stories::{ETL, LONG, PATIENT, SERIAL, Story, end_leases, everywhere, undisturbed};
+use super::stories::{ETL, LONG, PATIENT, SERIAL, Story, end_leases, everywhere, no_waiting, undisturbed};
 use crate::e2e::project::{Db, Project, eventually};
 
 /// Fails in the long file, which has segments behind it.
@@ -73,6 +73,24 @@ fn a_walk_back_frozen_half_way_takes_nothing_out_of_a_file_that_was_loaded_since
         let loaded = everything(project);
         let woken = frozen.go_on();
         assert_eq!(everything(project), loaded, "{woken}");
+        assert_whole(project, undisturbed(), "in the end");
+    });
+}
+
+/// Its worker has not died: what goes back to the queue keeps its reason, and is not given up for that.
+#[test]
+fn a_job_that_cannot_be_walked_back_now_is_put_off() {
+    everywhere(PATIENT, |project| {
+        Story::Fail.prepare(project);
+        let ran = Attempt::start(project, ETL, "walk_back.deleted=unavailable@2").over();
+        let sql = "SELECT status, attempts, expiries, failure_msg FROM scanner_jobs WHERE status <> 'NONE'";
+        let put_off = project.row(Db::Metadata, sql);
+        assert!(put_off.starts_with("SENT_FOR_ETL|1|0|") && put_off.contains("walk_back.deleted"), "{put_off}: {ran}");
+        assert_sound(project, "put off");
+        no_waiting(project);
+        project.etl().exits(3).says(&["duplicate key"]);
+        assert_eq!((project.statuses()[0].as_str(), rows_of_long(project).as_str()), ("FAILED", "0"));
+        Story::Fail.end(project);
         assert_whole(project, undisturbed(), "in the end");
     });
 }
