@@ -5,13 +5,77 @@
 //!
 //! - `crash`: the process ends as by `kill -9`;
 //! - `unavailable`, `data`: the step fails with an error of that kind;
-//! - `stall`: the file `NAME.reached` is made in the folder `LOADLINE_FAILPOINT_DIR`, and the step goes on once there is
-//!   a file `NAME.go` beside it;
+//! - `stall`: the step goes on once there is a file `NAME.go` in the folder `LOADLINE_FAILPOINT_DIR`;
 //! - `on`: a mode that the code asks for with [`is_on`].
+//!
+//! Whatever happens, the file `NAME.reached` is made in `LOADLINE_FAILPOINT_DIR` first, so that a test knows that it did.
+//!
+//! [`POINTS`] names the places. `LOADLINE_SEGMENT_RECORDS` makes segments, and the steps of a walk back, as small as a test
+//! needs them.
 //!
 //! `@N`: only when it is reached for the `N`th time, the first time being 1. Without it: every time.
 
+#[cfg(not(feature = "failpoints"))]
 use crate::error::Result;
+
+/// Every place, in the order in which a file passes them.
+///
+/// `.made`, `.inserted`, `.statement`, `.marked`, `.counted`, `.moved` and `.deleted` stand inside a transaction that is
+/// not committed; so do `segment.begun`, `segment.rows` and `segment.rejects`.
+#[cfg(feature = "failpoints")]
+pub const POINTS: &[&str] = &[
+    // setup
+    "setup.statement",
+    "setup.step",
+    "setup.table",
+    "setup.feeds",
+    // scan
+    "register.inserted",
+    "registered",
+    "scanned",
+    "job.planned",
+    "job.inserted",
+    "job.formed",
+    // etl
+    "rescue.looked",
+    "rescued",
+    "claim.marked",
+    "claimed",
+    "heartbeat",
+    "take.made",
+    "take.counted",
+    "taken",
+    "confirmed",
+    "file.opened",
+    "file.validated",
+    "segment.encoded",
+    "segment.begun",
+    "segment.rows",
+    "segment.rejects",
+    "segment.moved",
+    "segment.committed",
+    "segment.read",
+    "file.complete",
+    "complete.untold",
+    "end.marked",
+    "complete.told",
+    "postpone.untold",
+    "postpone.told",
+    "fail.confirmed",
+    "walk_back.begun",
+    "walk_back.deleted",
+    "walk_back.step",
+    "fail.walked_back",
+    "fail.untold",
+    "fail.told",
+    // unload and retry
+    "unload.revoked",
+    "unload.taken",
+    "unload.looked",
+    "unload.walked_back",
+    "retry.readmitted",
+    "retry.sent",
+];
 
 /// Nothing, without the feature.
 ///
@@ -30,8 +94,15 @@ pub fn reach_blocking(_: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// How many records a segment takes, where a test says so.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn segment_records() -> Option<u64> {
+    None
+}
+
 #[cfg(feature = "failpoints")]
-pub use set::{is_on, reach, reach_blocking};
+pub use set::{is_on, reach, reach_blocking, segment_records};
 
 #[cfg(feature = "failpoints")]
 mod set {
@@ -39,12 +110,14 @@ mod set {
     use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use crate::error::{Error, Result};
 
     /// How often a stalled step looks whether it may go on.
     const LOOK_EVERY: Duration = Duration::from_millis(10);
+    /// A process whose test has died does not stand still for ever.
+    const STALL_MAX: Duration = Duration::from_secs(300);
 
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Effect {
@@ -103,46 +176,58 @@ mod set {
     }
 
     pub async fn reach(name: &'static str) -> Result<()> {
-        match effect(name) {
-            Some(Effect::Stall) => {
-                let go = stalled(name)?;
-                while !go.exists() {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                Ok(())
-            }
-            effect => happen(name, effect),
+        let effect = effect(name);
+        let stall = happen(name, effect)?;
+        while stall.as_ref().is_some_and(Stall::lasts) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
+        Ok(())
     }
 
     pub fn reach_blocking(name: &'static str) -> Result<()> {
-        match effect(name) {
-            Some(Effect::Stall) => {
-                let go = stalled(name)?;
-                while !go.exists() {
-                    std::thread::sleep(LOOK_EVERY);
-                }
-                Ok(())
+        let effect = effect(name);
+        let stall = happen(name, effect)?;
+        while stall.as_ref().is_some_and(Stall::lasts) {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// A step that stands still, until the file that lets it go on is there.
+    struct Stall {
+        go: PathBuf,
+        since: Instant,
+    }
+
+    impl Stall {
+        fn lasts(&self) -> bool {
+            if self.since.elapsed() > STALL_MAX {
+                std::process::abort();
             }
-            effect => happen(name, effect),
+            !self.go.exists()
         }
     }
 
-    fn happen(name: &str, effect: Option<Effect>) -> Result<()> {
+    fn happen(name: &str, effect: Option<Effect>) -> Result<Option<Stall>> {
+        let Some(effect) = effect.filter(|effect| *effect != Effect::On) else { return Ok(None) };
+        let folder = std::env::var_os("LOADLINE_FAILPOINT_DIR").map(PathBuf::from);
+        if let Some(folder) = &folder {
+            std::fs::write(folder.join(format!("{name}.reached")), std::process::id().to_string())
+                .map_err(|error| Error::internal(format!("failpoint {name}")).caused_by(error))?;
+        }
         match effect {
-            Some(Effect::Crash) => std::process::abort(),
-            Some(Effect::Unavailable) => Err(Error::unavailable(format!("failpoint {name}"))),
-            Some(Effect::Data) => Err(Error::data(format!("failpoint {name}"))),
-            Some(Effect::Stall | Effect::On) | None => Ok(()),
+            Effect::Crash => std::process::abort(),
+            Effect::Unavailable => Err(Error::unavailable(format!("failpoint {name}"))),
+            Effect::Data => Err(Error::data(format!("failpoint {name}"))),
+            Effect::Stall => {
+                let go = folder.unwrap_or_default().join(format!("{name}.go"));
+                Ok(Some(Stall { go, since: Instant::now() }))
+            }
+            Effect::On => Ok(None),
         }
     }
 
-    /// Says that the step stands still; the file that lets it go on.
-    fn stalled(name: &str) -> Result<PathBuf> {
-        let folder = std::env::var_os("LOADLINE_FAILPOINT_DIR").map(PathBuf::from).unwrap_or_default();
-        let reached = folder.join(format!("{name}.reached"));
-        std::fs::write(&reached, std::process::id().to_string())
-            .map_err(|error| Error::internal(format!("failpoint {name}")).caused_by(error))?;
-        Ok(folder.join(format!("{name}.go")))
+    pub fn segment_records() -> Option<u64> {
+        std::env::var("LOADLINE_SEGMENT_RECORDS").ok()?.parse().ok().filter(|records| *records > 0)
     }
 }

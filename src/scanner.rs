@@ -11,6 +11,7 @@ use futures::StreamExt;
 
 use crate::config::ScannerConfig;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::feed::Feed;
 use crate::job::{FoundFile, JobDraft, JobId, JobStore, Known, ListedFile, OnOverwrite, Planner, Watermark};
 use crate::progress::{Event, Observer};
@@ -109,6 +110,7 @@ impl Scan<'_> {
         if report.broken_off.is_none() {
             self.store.scanned(&self.feed.name, self.now, full).await?;
         }
+        failpoint::reach("scanned").await?;
         self.form_jobs(&mut report).await?;
         Ok(report)
     }
@@ -170,6 +172,7 @@ impl Scan<'_> {
         } else {
             self.store.register(&self.feed.name, &files, self.feed.on_overwrite, self.now).await?
         };
+        failpoint::reach("registered").await?;
         for (file, known) in files.into_iter().zip(known) {
             match self.foreseen(known) {
                 Known::Same => report.known += 1,
@@ -249,9 +252,11 @@ impl Scan<'_> {
     }
 
     async fn form(&self, draft: &JobDraft, report: &mut ScanReport) -> Result<bool> {
+        failpoint::reach("job.planned").await?;
         match self.store.form_job(draft).await? {
             None => Ok(false),
             Some(id) => {
+                failpoint::reach("job.formed").await?;
                 tracing::info!(job = id, files = draft.files.len(), bytes = draft.total_size_in_bytes, "job formed");
                 report.jobs.push(formed(Some(id), draft));
                 Ok(true)

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::feed::Feed;
 use crate::job::{FileRecord, FileState, JobFilter, JobId, JobStatus, JobStore, Selection};
 use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd, Warehouse};
@@ -118,6 +119,7 @@ impl Unloader<'_> {
             after = last.id;
             let loaded = page.iter().filter(|file| file.state != FileState::Unloaded);
             self.store.revoke(&loaded.map(|file| file.id).collect::<Vec<_>>()).await?;
+            failpoint::reach("unload.revoked").await?;
             for (file, progress) in self.take_out(&page).await? {
                 let before = done.records();
                 done.add(file, &progress);
@@ -134,7 +136,7 @@ impl Unloader<'_> {
         self.take_out(&unloaded).await?;
         let keys: Vec<String> = files.iter().map(|file| file.key.clone()).collect();
         self.warehouse.readmit(&self.feed.name, &keys).await?;
-        Ok(())
+        failpoint::reach("retry.readmitted").await
     }
 
     /// Walks back what stands of revoked files; those of which something stood, with what that was.
@@ -146,6 +148,7 @@ impl Unloader<'_> {
         let mut out = Vec::with_capacity(files.len());
         for (job, files) in by_job {
             let taken = self.take(job, &files).await?;
+            failpoint::reach("unload.taken").await?;
             for (file, taken) in files.into_iter().zip(taken) {
                 let was_out = taken.standing == Standing::Unloaded && is_empty(&taken.progress);
                 if !was_out && let Some(progress) = self.walk_back(job, file, taken).await? {
@@ -177,8 +180,10 @@ impl Unloader<'_> {
             if now.is_none_or(|now| now.state != FileState::Unloaded) {
                 return Ok(None);
             }
+            failpoint::reach("unload.looked").await?;
             let fence = Fence { file: taken.file, epoch: taken.epoch, plan_hash: self.feed.plan_hash() };
             if self.warehouse.walk_back(&fence, &table, WalkEnd::Unloaded).await? {
+                failpoint::reach("unload.walked_back").await?;
                 tracing::info!(key = file.key, rows = taken.progress.rows, "unloaded");
                 return Ok(Some(taken.progress));
             }

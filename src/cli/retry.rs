@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{Context, Exit, human, jobs, parse_time, report, selection};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::feed::Feed;
 use crate::job::{FileRecord, FileState, JobFilter, JobId, JobStatus, JobStore, Replacement, Selection};
 use crate::source::{self, Source};
@@ -225,6 +226,7 @@ async fn send_back(
         if !store.retry(job, &replacements).await? {
             return Err(not_failed(job, "is not FAILED any more"));
         }
+        failpoint::reach("retry.sent").await?;
         retried.push(Retried { job, files: files.len() });
     }
     Ok(retried)

@@ -10,6 +10,7 @@ use crate::backend::{self, Grants};
 use crate::config::{Config, Database};
 use crate::engine;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::feed::Feed;
 use crate::job::JobStore;
 use crate::source;
@@ -129,12 +130,14 @@ async fn set_up(context: &Context) -> Result<()> {
         let table = TableSpec::of(feed);
         if warehouse.columns(&table.name).await?.is_none() {
             warehouse.create_table(&table).await?;
+            failpoint::reach("setup.table").await?;
             report::note(&context.global, &format!("created table {} of feed {}", table.name, feed.name));
         }
         check_table(feed, warehouse.as_ref()).await?;
     }
     let names: Vec<String> = context.config.feeds.iter().map(|feed| feed.name.clone()).collect();
     store.record_feeds(&names).await?;
+    failpoint::reach("setup.feeds").await?;
     check_source(context).await?;
     report::note(&context.global, "ready: the databases are set up, and the source can be read");
     Ok(())

@@ -17,6 +17,7 @@ use super::reach::Reach;
 use super::stop::Stop;
 use super::{Etl, EtlReport, owner};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::job::{Claim, ClaimRequest, ClaimToken, JobId, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 
@@ -218,7 +219,9 @@ impl Crew {
     pub async fn rescue(&self) -> Result<u64> {
         let store = &self.etl.store;
         let dead: Vec<String> = store.owners().await?.into_iter().filter(|name| owner::is_dead(name)).collect();
+        failpoint::reach("rescue.looked").await?;
         let rescued = store.rescue(&dead).await?;
+        failpoint::reach("rescued").await?;
         if rescued > 0 {
             tracing::info!(rescued, "gave jobs of workers that died back to the queue");
         }

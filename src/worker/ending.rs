@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::crew::Crew;
 use crate::error::Result;
+use crate::failpoint;
 use crate::job::{Claim, FileOutcome, JobStatus, backoff};
 
 /// How a claim ends.
@@ -22,6 +23,15 @@ impl Ending {
             Self::Complete(_) => JobStatus::Loaded,
             Self::Fail(..) => JobStatus::Failed,
             Self::Postpone { .. } => JobStatus::SentForEtl,
+        }
+    }
+
+    /// Before it is told, and after.
+    fn failpoints(&self) -> [&'static str; 2] {
+        match self {
+            Self::Complete(_) => ["complete.untold", "complete.told"],
+            Self::Fail(..) => ["fail.untold", "fail.told"],
+            Self::Postpone { .. } => ["postpone.untold", "postpone.told"],
         }
     }
 }
@@ -48,11 +58,15 @@ pub(super) async fn tell(crew: &Crew, claim: &Claim, ending: &Ending) -> Result<
 
 async fn tell_once(crew: &Crew, claim: &Claim, ending: &Ending) -> Result<bool> {
     let (store, job, token) = (&crew.etl.store, claim.job.id, &claim.token);
-    match ending {
-        Ending::Complete(outcomes) => store.complete(job, token, outcomes).await,
-        Ending::Fail(outcomes, reason) => store.fail(job, token, outcomes, reason).await,
-        Ending::Postpone { delay, counted, reason } => store.postpone(job, token, *delay, *counted, reason).await,
-    }
+    let [untold, told] = ending.failpoints();
+    failpoint::reach(untold).await?;
+    let held = match ending {
+        Ending::Complete(outcomes) => store.complete(job, token, outcomes).await?,
+        Ending::Fail(outcomes, reason) => store.fail(job, token, outcomes, reason).await?,
+        Ending::Postpone { delay, counted, reason } => store.postpone(job, token, *delay, *counted, reason).await?,
+    };
+    failpoint::reach(told).await?;
+    Ok(held)
 }
 
 async fn is_told(crew: &Crew, claim: &Claim, ending: &Ending) -> Result<bool> {

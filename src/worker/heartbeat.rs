@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::job::{ClaimToken, JobId, JobStore};
 
 pub type StoreFactory = Arc<dyn Fn() -> Result<Box<dyn JobStore>> + Send + Sync>;
@@ -118,6 +119,11 @@ impl Beater {
         }
     }
 
+    async fn confirm(&self, job: JobId, token: &ClaimToken) -> Result<bool> {
+        failpoint::reach("heartbeat").await?;
+        self.store.confirm(job, token, self.lease).await
+    }
+
     /// False where the database did not answer for some claim.
     fn beat_once(&mut self) -> bool {
         let claims: Vec<(String, Held)> =
@@ -125,7 +131,7 @@ impl Beater {
         let mut through = true;
         for (token, held) in claims {
             let token = ClaimToken(token);
-            match self.runtime.block_on(self.store.confirm(held.job, &token, self.lease)) {
+            match self.runtime.block_on(self.confirm(held.job, &token)) {
                 Ok(true) => {}
                 Ok(false) => {
                     held.lost.store(true, Ordering::Relaxed);

@@ -11,6 +11,7 @@ use super::totals::Totals;
 use super::{EtlSettings, Stop};
 use crate::engine::LoadPlan;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::job::{FileRecord, JobId};
 use crate::progress::{Event, Observer};
 use crate::warehouse::{Begun, Fence, Progress, TableSpec, Warehouse, WriteError};
@@ -84,11 +85,13 @@ impl FileLoader {
     async fn load_from(&self, mut progress: Progress, reported: &mut u64) -> Result<Committed> {
         let mut reader = self.reader(progress.records_done)?;
         let Some(mut segment) = self.read(reader.next_segment()).await? else { return Ok(Committed::Stopped) };
+        failpoint::reach("file.opened").await?;
         if progress.records_done == 0 {
             let validated = self.read(self.validate(&segment, &mut reader)).await?;
             if validated.is_none() {
                 return Ok(Committed::Stopped);
             }
+            failpoint::reach("file.validated").await?;
             if !segment.is_last {
                 reader = self.reader(segment.to)?;
             }
@@ -98,18 +101,21 @@ impl FileLoader {
                 return Ok(Committed::Lost);
             }
             let encoded = segment.encode(&progress)?;
+            failpoint::reach("segment.encoded").await?;
             match self.commit(&segment, &encoded, progress.records_done).await? {
                 Committed::Yes(done) => progress = done,
                 other => return Ok(other),
             }
             self.report(&segment, encoded.row_count, reported);
             if segment.is_last {
+                failpoint::reach("file.complete").await?;
                 return Ok(Committed::Yes(progress));
             }
             // One segment in memory at a time: it may be as large as the limits allow.
             drop((encoded, segment));
             let Some(next) = self.read(reader.next_segment()).await? else { return Ok(Committed::Stopped) };
             segment = next;
+            failpoint::reach("segment.read").await?;
         }
     }
 
@@ -146,12 +152,16 @@ impl FileLoader {
             Begun::Moved(progress) => return Ok(Committed::Moved(progress)),
             Begun::Segment(segment) => segment,
         };
+        failpoint::reach("segment.begun").await?;
         for batch in &encoded.rows {
             let written = segment.write(&self.table, batch).await;
             written.map_err(|error| self.write_error(error, data))?;
         }
+        failpoint::reach("segment.rows").await?;
         segment.reject(&encoded.rejects).await?;
+        failpoint::reach("segment.rejects").await?;
         segment.commit(&encoded.progress).await?;
+        failpoint::reach("segment.committed").await?;
         let (rows, rejects) = (encoded.row_count, encoded.rejects.len());
         tracing::debug!(job = self.job, key = self.file.key, from, to = data.to, rows, rejects, "segment committed");
         Ok(Committed::Yes(encoded.progress.clone()))

@@ -12,6 +12,7 @@ use super::ending::{Ending, tell};
 use super::load_file::{FileLoader, Loaded};
 use crate::engine::{LoadPlan, LoadPlanner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::feed::Feed;
 use crate::job::{Claim, FileOutcome, FileRecord, FileState, OnOverwrite, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
@@ -96,11 +97,14 @@ impl<'a> JobLoader<'a> {
     ///
     /// A stale worker may still take the files once more after this one; while the claim holds, they are taken back.
     async fn load(&self, files: &[FileRecord]) -> Result<Option<Vec<FileEnd>>> {
+        failpoint::reach("claimed").await?;
         for _ in 0..TAKES_MAX {
             let taken = self.take(files).await?;
+            failpoint::reach("taken").await?;
             if !self.confirm().await? {
                 return Ok(None);
             }
+            failpoint::reach("confirmed").await?;
             let ends = self.load_taken(files, taken).await;
             let superseded = ends.iter().any(|end| matches!(end.ended, Ended::Lost));
             if !superseded {
@@ -254,21 +258,34 @@ impl<'a> JobLoader<'a> {
         })
     }
 
-    /// Walks every failed file back, so that nothing of it stays, and only then writes FAILED.
+    /// Walks every failed file back, so that nothing of it stays, and only then writes FAILED. Where that can't be done now,
+    /// the job goes back to the queue, and its next worker comes here again.
     async fn fail(&self, ends: &[FileEnd]) -> Result<Outcome> {
-        if !self.confirm().await? {
-            return Ok(Outcome::Lost);
-        }
-        for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
-            tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
-            if !self.crew.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table, WalkEnd::Anew).await? {
-                return Ok(Outcome::Lost);
-            }
+        match self.take_out(ends).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Outcome::Lost),
+            Err(error) => return self.give_back(error).await,
         }
         let message = self.failure_msg(ends);
         let outcomes = ends.iter().map(outcome).collect::<Vec<_>>();
         let held = tell(self.crew, &self.claim, &Ending::Fail(outcomes, message.clone())).await?;
         Ok(if held { Outcome::Failed(message) } else { Outcome::Lost })
+    }
+
+    /// `false`: the claim is lost.
+    async fn take_out(&self, ends: &[FileEnd]) -> Result<bool> {
+        if !self.confirm().await? {
+            return Ok(false);
+        }
+        failpoint::reach("fail.confirmed").await?;
+        for end in ends.iter().filter(|end| matches!(end.ended, Ended::Error(_))) {
+            tracing::info!(job = self.claim.job.id, key = end.file.key, "failed: taking out what stands of it");
+            if !self.crew.etl.warehouse.walk_back(&self.fence(&end.taken), &self.table, WalkEnd::Anew).await? {
+                return Ok(false);
+            }
+        }
+        failpoint::reach("fail.walked_back").await?;
+        Ok(true)
     }
 
     /// A line for every file that did not load: its key, the place and the whole chain of causes.

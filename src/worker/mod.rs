@@ -33,6 +33,7 @@ pub use stop::Stop;
 
 use crate::engine::LoadPlanner;
 use crate::error::Result;
+use crate::failpoint;
 use crate::job::{JobOrder, JobStore};
 use crate::progress::{JobEnd, Observer, Outcome};
 use crate::source::Source;
@@ -78,7 +79,8 @@ pub struct SegmentLimits {
 impl SegmentLimits {
     /// For a worker that loads so many files side by side: its segments are 64 MiB together.
     pub fn shared_by(files: usize) -> Self {
-        Self { records_max: 100_000, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
+        let records_max = failpoint::segment_records().unwrap_or(100_000) as usize;
+        Self { records_max, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
     }
 }
 

@@ -4,8 +4,10 @@
 mod arrivals;
 mod conformance;
 mod deploy;
+mod directed;
 mod e2e;
 mod mysql;
+mod proxy;
 mod queue;
 mod read_back;
 mod readme;

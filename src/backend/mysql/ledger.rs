@@ -15,6 +15,7 @@ use super::connection::{Database, Session, quote};
 use super::fault::Fault;
 use super::value::{field, key_hash, placeholders, time_value};
 use crate::error::Error;
+use crate::failpoint;
 use crate::warehouse::{Fence, FileNumber, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Most records that one transaction of a walk back takes out. Fewer than a segment brings in: that comes in many
@@ -62,6 +63,7 @@ pub(super) async fn take(database: &Database, taker: &Taker, files: &[LedgerKey]
     let numbers = make_missing(database, taker, &by_hash).await?;
     let by_number: BTreeMap<FileNumber, &LedgerKey> =
         numbers.iter().filter_map(|(hash, number)| Some((*number, *by_hash.get(hash)?))).collect();
+    failpoint::reach("take.made").await?;
 
     let mut lost = 0;
     let taken = loop {
@@ -180,6 +182,7 @@ async fn take_all(
             taken.insert(row.file, Taken { file: row.file, epoch: *epoch, standing, progress: row.progress });
         }
     }
+    failpoint::reach("take.counted").await?;
     Ok(taken)
 }
 
@@ -285,7 +288,7 @@ pub(super) async fn walk_back_step(
     let sql = "SELECT records_done, target_table FROM loadline_files WHERE file = ? AND epoch = ? FOR UPDATE";
     let Some(mut row) = session.first(sql, (fence.file, fence.epoch)).await? else { return Ok(Walked::Lost) };
     let (done, holding): (u64, String) = (field(&mut row, "records_done")?, field(&mut row, "target_table")?);
-    let to = done.saturating_sub(WALK_BACK_RECORDS_MAX);
+    let to = done.saturating_sub(failpoint::segment_records().unwrap_or(WALK_BACK_RECORDS_MAX));
     let rows = format!("DELETE FROM {} WHERE _file = ? AND _record > ?", quote(&holding));
     match session.execute(&rows, (fence.file, to)).await {
         // A table that somebody has dropped holds nothing any more.
@@ -293,6 +296,7 @@ pub(super) async fn walk_back_step(
         deleted => drop(deleted?),
     }
     session.execute("DELETE FROM loadline_rejects WHERE file = ? AND record > ?", (fence.file, to)).await?;
+    failpoint::reach("walk_back.deleted").await?;
 
     let unloaded = end == WalkEnd::Unloaded;
     if to > 0 {

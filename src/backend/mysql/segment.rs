@@ -12,6 +12,7 @@ use super::insert::{self, Refused, Rows};
 use super::ledger::{self, invalid_json};
 use super::rows::{BatchRows, RejectRows};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::warehouse::{Begun, Fence, Progress, Reject, Segment, TableSpec, WriteError};
 
 struct MysqlSegment {
@@ -74,6 +75,7 @@ impl Segment for MysqlSegment {
         let mut transaction = self.transaction.take().ok_or_else(used_after_an_error)?;
         let committed = async {
             move_on(&mut transaction, &self.fence, self.from, progress).await?;
+            failpoint::reach("segment.moved").await?;
             transaction.commit().await
         };
         committed.await.map_err(|fault| self.database.explain(fault))

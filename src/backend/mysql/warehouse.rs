@@ -11,6 +11,7 @@ use super::migrations::REPORTING;
 use super::{obstacles, reports, segment, table};
 use crate::config::MysqlDatabase;
 use crate::error::Result;
+use crate::failpoint;
 use crate::warehouse::{
     Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
 };
@@ -68,13 +69,14 @@ impl Warehouse for MysqlWarehouse {
     }
 
     async fn walk_back(&self, fence: &Fence, table: &TableSpec, end: WalkEnd) -> Result<bool> {
+        failpoint::reach("walk_back.begun").await?;
         loop {
             let step = async |session: &mut super::connection::Session| {
                 ledger::walk_back_step(session, fence, table, end).await
             };
             match self.database.write(step).await? {
                 Walked::Lost => return Ok(false),
-                Walked::Partly => {}
+                Walked::Partly => failpoint::reach("walk_back.step").await?,
                 Walked::Wholly => return Ok(true),
             }
         }

@@ -13,6 +13,7 @@ use super::table::{self, quote};
 use super::value::{Count, key_hash, key_hashes_json, time_text};
 use crate::clock;
 use crate::error::Error;
+use crate::failpoint;
 use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Most records that one transaction of a walk back takes out.
@@ -56,8 +57,10 @@ pub(super) fn take(c: &Connection, taker: &Taker, files: &[LedgerKey]) -> Result
     for (hash, file) in by_hash {
         let hour = time_text(file.hour);
         insert.execute(params![feed, file.key.as_bytes(), hash, file.version, hour, job, table, plan_hash, now])?;
+        failpoint::reach_blocking("take.made")?;
         taken.insert(hash, take_one(c, taker, &hash, file)?);
     }
+    failpoint::reach_blocking("take.counted")?;
     let vanished = || Error::internal("a file vanished while it was taken");
     files.iter().map(|file| Ok(taken.get(&key_hash(&file.key)).cloned().ok_or_else(vanished)?)).collect()
 }
@@ -126,7 +129,7 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, en
     let stands = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let stands: Option<(Count, String)> = c.query_row(sql, params![fence.file, fence.epoch], stands).optional()?;
     let Some((Count(done), holding)) = stands else { return Ok(Walked::Lost) };
-    let to = done.saturating_sub(WALK_BACK_RECORDS_MAX);
+    let to = done.saturating_sub(failpoint::segment_records().unwrap_or(WALK_BACK_RECORDS_MAX));
     let left = Count(to);
     // A table that somebody has dropped holds nothing any more.
     if table::columns(c, &holding)?.is_some() {
@@ -134,6 +137,7 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, en
         c.execute(&rows, params![fence.file, left])?;
     }
     c.execute("DELETE FROM loadline_rejects WHERE file = ?1 AND record > ?2", params![fence.file, left])?;
+    failpoint::reach_blocking("walk_back.deleted")?;
 
     let now = time_text(clock::now());
     let unloaded = (end == WalkEnd::Unloaded).then_some(&now);

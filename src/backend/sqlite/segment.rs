@@ -13,6 +13,7 @@ use super::ledger::{self, invalid_json};
 use super::value::{Count, time_text};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::warehouse::{Begun, Fence, FileNumber, Progress, Reject, Segment, TableSpec, WriteError};
 
 struct SqliteSegment {
@@ -84,6 +85,7 @@ impl Segment for SqliteSegment {
         let (fence, from, progress) = (self.fence.clone(), self.from, progress.clone());
         let committed = blocking(move || {
             move_on(transaction.connection(), &fence, from, &progress)?;
+            failpoint::reach_blocking("segment.moved")?;
             transaction.commit()
         })
         .await?;

@@ -11,6 +11,7 @@ use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
 use super::{mounts, reports, segment, table};
 use crate::error::Result;
+use crate::failpoint;
 use crate::warehouse::{
     Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
 };
@@ -64,11 +65,12 @@ impl Warehouse for SqliteWarehouse {
     }
 
     async fn walk_back(&self, fence: &Fence, table: &TableSpec, end: WalkEnd) -> Result<bool> {
+        failpoint::reach("walk_back.begun").await?;
         loop {
             let (fence, table) = (fence.clone(), table.clone());
             match self.database.write(move |c| ledger::walk_back_step(c, &fence, &table, end)).await? {
                 Walked::Lost => return Ok(false),
-                Walked::Partly => {}
+                Walked::Partly => failpoint::reach("walk_back.step").await?,
                 Walked::Wholly => return Ok(true),
             }
         }

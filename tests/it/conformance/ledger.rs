@@ -161,6 +161,23 @@ async fn take_twenty_times(warehouse: &dyn Warehouse) -> Vec<i64> {
     epochs
 }
 
+/// Two who make and take the same files, named in opposite orders, again and again.
+pub async fn takers_in_opposite_orders_do_not_get_in_each_others_way(one: &dyn Warehouse, two: &dyn Warehouse) {
+    one.migrate().await.unwrap();
+    for round in 0..20 {
+        let mut files: Vec<LedgerKey> = (0..30).map(|file| key(&format!("{round}/{file}.csv"), "v1")).collect();
+        let by = taker(FEED, 1, TABLE, PLAN);
+        let forwards = files.clone();
+        files.reverse();
+        let (first, mut second) = tokio::join!(one.take(&by, &forwards), two.take(&by, &files));
+        let first = first.unwrap();
+        second.as_mut().unwrap().reverse();
+        for (first, second) in first.iter().zip(second.unwrap()) {
+            assert_eq!((first.file, first.epoch + second.epoch), (second.file, 3));
+        }
+    }
+}
+
 /// Where nothing is done, a take makes version and plan its own; a segment then begins under them only.
 pub async fn nothing_done_is_adopted(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
     set_up(warehouse, &table(&[])).await;
@@ -291,6 +308,41 @@ pub async fn a_superseded_epoch_changes_nothing(warehouse: &dyn Warehouse, read:
     assert!(!warehouse.walk_back(&old, &table(&[]), WalkEnd::Anew).await.unwrap());
     assert_eq!((count(read, "loans").await, progress(warehouse).await), (3, done(3, false)));
     load(warehouse, &new, 3, 4, true).await;
+}
+
+/// A server locks the row that it was asked for, also where that row turns out to be another's. Whoever is told so lets it
+/// go at once, and keeps the session.
+pub async fn whoever_has_lost_or_stands_elsewhere_holds_nothing(one: &dyn Warehouse, two: &dyn Warehouse) {
+    /// Below every time that a database waits for a lock.
+    const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+    set_up(one, &table(&[])).await;
+    let old = fence(&take(one, "v1", PLAN).await, PLAN);
+    let new = fence(&take(two, "v1", PLAN).await, PLAN);
+    assert!(is_lost(one, &old, 0).await);
+    tokio::time::timeout(SOON, load(two, &new, 0, 3, false)).await.expect("the lost segment holds the file");
+    assert!(matches!(one.begin(&new, 0).await.unwrap(), Begun::Moved(_)));
+    tokio::time::timeout(SOON, load(two, &new, 3, 4, false)).await.expect("the moved segment holds the file");
+    assert!(!one.walk_back(&old, &table(&[]), WalkEnd::Anew).await.unwrap());
+    tokio::time::timeout(SOON, load(two, &new, 4, 5, true)).await.expect("the lost walk back holds the file");
+}
+
+/// The answer to a COMMIT that has landed is lost; `lose` sees to that. Whoever goes on under the same take names where
+/// its stream stands, and is told that the ledger stands elsewhere; had it named what it reads there, it would insert the
+/// same records once more.
+pub async fn a_stream_whose_commit_landed_unseen_is_moved(
+    warehouse: &dyn Warehouse,
+    read: &dyn ReadBack,
+    lose: impl FnOnce(),
+) {
+    set_up(warehouse, &table(&[])).await;
+    let mine = fence(&take(warehouse, "v1", PLAN).await, PLAN);
+    let mut segment = begin(warehouse, &mine, 0).await;
+    segment.write(&table(&[]), &rows(1..=3, 1)).await.unwrap();
+    lose();
+    assert!(segment.commit(&done(3, false)).await.is_err());
+    assert!(matches!(warehouse.begin(&mine, 0).await.unwrap(), Begun::Moved(to) if to == done(3, false)));
+    load(warehouse, &mine, 3, 5, true).await;
+    assert_eq!(count(read, TABLE).await, 5);
 }
 
 /// A take waits for an open segment, or its segment can't commit any more: never both.

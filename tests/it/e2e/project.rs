@@ -207,6 +207,11 @@ impl Project {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// Starts a command with more in its environment.
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        self.command(arguments).envs(variables.iter().copied()).spawn().unwrap()
+    }
+
     /// Waits for the end of a command that was started.
     pub fn finish(&self, arguments: &[&str], child: Child) -> Ran {
         let output = child.wait_with_output().unwrap();

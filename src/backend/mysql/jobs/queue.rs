@@ -17,6 +17,7 @@ use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::field;
 use crate::error::Error;
+use crate::failpoint;
 use crate::job::{Claim, ClaimRequest, ClaimToken, FileOutcome, FileState, JobId, JobOrder};
 
 /// A `run_after` that has passed by every clock, where a job need not wait.
@@ -98,7 +99,9 @@ pub(super) async fn claim(session: &mut Session, request: &ClaimRequest) -> Resu
     }
     let job = people::job(session, id).await?;
     let job = job.ok_or_else(|| Error::internal("a job vanished while it was claimed"))?;
-    Ok(Some(Claim { job, token, files: people::files_of(session, id).await? }))
+    let files = people::files_of(session, id).await?;
+    failpoint::reach("claim.marked").await?;
+    Ok(Some(Claim { job, token, files }))
 }
 
 pub(super) async fn confirm(
@@ -145,6 +148,7 @@ pub(super) async fn end(
     if session.execute(sql, (status, reason.map(fitting), job, token.0.as_str())).await? != 1 {
         return Ok(false);
     }
+    failpoint::reach("end.marked").await?;
     record_outcomes(session, job, outcomes).await?;
     // Files that an earlier attempt has loaded count too.
     sum_up(session, &BTreeSet::from([job])).await?;

@@ -16,6 +16,7 @@ use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::{field, key_hash, placeholders, time_field_if_any, time_value};
 use crate::error::Error;
+use crate::failpoint;
 use crate::job::{FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite, Recorded, Watermark};
 
 /// Below every id that is handed out, so that the first job is job 1.
@@ -142,6 +143,7 @@ pub(super) async fn register(
     for page in without_repeats(&page) {
         let mut known = HashMap::with_capacity(page.len());
         let recorded = insert_new(session, feed, page, now, &mut known).await?;
+        failpoint::reach("register.inserted").await?;
         update_known(session, page, &recorded, policy, &mut known).await?;
         registered.extend(page.iter().map(|(hash, _)| known.get(hash).copied().unwrap_or(Known::Same)));
     }
@@ -349,6 +351,7 @@ pub(super) async fn form_job(session: &mut Session, draft: &JobDraft) -> Result<
     let params = (draft.feed.as_str(), draft.uris.as_str(), latest, draft.total_size_in_bytes, status);
     session.execute(&sql, params).await?;
     let job = session.last_insert_id().ok_or_else(|| Error::internal("a new job got no id"))?;
+    failpoint::reach("job.inserted").await?;
     if take(session, job, &ids).await? != ids.len() as u64 {
         return Err(Error::internal("files changed under the locks of their job").into());
     }

@@ -15,6 +15,7 @@ use super::value::field;
 use crate::backend::{METADATA_VERSION, REPORTING_VERSION};
 use crate::config::MysqlDatabase;
 use crate::error::Error;
+use crate::failpoint;
 
 const SCHEMA_TABLE: &str = "\
 CREATE TABLE IF NOT EXISTS loadline_schema (
@@ -113,8 +114,10 @@ impl Component {
             }
             for statement in step.statements {
                 session.run(statement).await?;
+                failpoint::reach("setup.statement").await?;
             }
             self.write_version(session, number).await?;
+            failpoint::reach("setup.step").await?;
             ran.push(step.name.to_owned());
         }
         Ok(ran)

@@ -11,6 +11,7 @@ use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, after, at_once, time_text};
 use crate::clock;
 use crate::error::Error;
+use crate::failpoint;
 use crate::job::{Claim, ClaimRequest, ClaimToken, FileOutcome, JobId, JobOrder};
 
 /// Jobs that one call of `rescue` gives back: a transaction has a bound.
@@ -59,7 +60,9 @@ pub(super) fn claim(c: &Connection, request: &ClaimRequest) -> Result<Option<Cla
     let until = time_text(after(now, request.lease));
     c.execute(sql, params![id, token.0, request.owner, until, time_text(now)])?;
     let job = people::job(c, id)?.ok_or_else(|| Error::internal("a job vanished while it was claimed"))?;
-    Ok(Some(Claim { job, token, files: people::files_of(c, id)? }))
+    let files = people::files_of(c, id)?;
+    failpoint::reach_blocking("claim.marked")?;
+    Ok(Some(Claim { job, token, files }))
 }
 
 pub(super) fn confirm(c: &Connection, job: JobId, token: &ClaimToken, lease: Duration) -> Result<bool, Fault> {
@@ -119,6 +122,7 @@ fn end(
     if c.execute(sql, params![job, token.0, status, reason, now])? != 1 {
         return Ok(false);
     }
+    failpoint::reach_blocking("end.marked")?;
     record_outcomes(c, job, outcomes, &now)?;
     // Files that an earlier attempt has loaded count too.
     rows::sum_up(c, [job])?;

@@ -13,6 +13,7 @@ use crate::backend::sqlite::fault::Fault;
 use crate::backend::sqlite::value::{Count, at_once, key_hash, time_if_any, time_text, unknown_word};
 use crate::clock;
 use crate::error::Error;
+use crate::failpoint;
 use crate::job::{
     FileState, FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, OnOverwrite, Recorded, Watermark,
 };
@@ -117,6 +118,7 @@ pub(super) fn register(
         }
         registered.push(known);
     }
+    failpoint::reach_blocking("register.inserted")?;
     rows::sum_up(c, left)?;
     Ok(registered)
 }
@@ -187,6 +189,7 @@ pub(super) fn form_job(c: &Connection, draft: &JobDraft) -> Result<Option<JobId>
         params![draft.feed, draft.uris, latest, Count(draft.total_size_in_bytes), now, status, at_once()],
     )?;
     let job = c.last_insert_rowid();
+    failpoint::reach_blocking("job.inserted")?;
     let mut take = c.prepare_cached(
         "UPDATE scanner_files SET state = 'IN_JOB', job_id = ?2, updated_time = ?3 WHERE id = ?1 AND state = 'FOUND'",
     )?;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use super::fault::Fault;
 use crate::backend::{METADATA_VERSION, REPORTING_VERSION};
 use crate::error::Error;
+use crate::failpoint;
 
 const SCHEMA_TABLE: &str = "\
 CREATE TABLE IF NOT EXISTS loadline_schema (
@@ -106,11 +107,13 @@ impl Component {
             }
             for statement in step.statements {
                 transaction.execute_batch(statement)?;
+                failpoint::reach_blocking("setup.statement")?;
             }
             let sql = "INSERT INTO loadline_schema (component, version) VALUES (?1, ?2) \
                        ON CONFLICT (component) DO UPDATE SET version = excluded.version";
             transaction.execute(sql, (self.name, number))?;
             transaction.commit()?;
+            failpoint::reach_blocking("setup.step")?;
             ran.push(step.name.to_owned());
         }
         Ok(ran)
