@@ -13,6 +13,8 @@
 
 mod crew;
 mod ending;
+#[cfg(feature = "failpoints")]
+mod forgetful;
 mod heartbeat;
 mod load_file;
 mod load_job;
@@ -28,6 +30,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crew::{Crew, Until};
+#[cfg(feature = "failpoints")]
+pub use forgetful::forgetful;
 pub use heartbeat::StoreFactory;
 pub use stop::Stop;
 
@@ -78,8 +82,22 @@ pub struct SegmentLimits {
 impl SegmentLimits {
     /// For a worker that loads so many files side by side: its segments are 64 MiB together.
     pub fn shared_by(files: usize) -> Self {
-        Self { records_max: 100_000, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
+        Self { records_max: records_max(), bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
     }
+}
+
+const RECORDS_MAX: usize = 100_000;
+
+#[cfg(not(feature = "failpoints"))]
+const fn records_max() -> usize {
+    RECORDS_MAX
+}
+
+/// As many as a test asks for, so that its small files have many segments.
+#[cfg(feature = "failpoints")]
+fn records_max() -> usize {
+    let asked = std::env::var("LOADLINE_SEGMENT_RECORDS").ok().and_then(|records| records.parse().ok());
+    asked.filter(|records| *records > 0).unwrap_or(RECORDS_MAX)
 }
 
 /// What workers share.
