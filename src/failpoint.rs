@@ -30,6 +30,19 @@ pub fn reach_blocking(_: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// How many records one transaction may take.
+#[cfg(not(feature = "failpoints"))]
+pub const fn records(most: u64) -> u64 {
+    most
+}
+
+/// The same; fewer where a test asks for it by `LOADLINE_SEGMENT_RECORDS`, so that its small files take several.
+#[cfg(feature = "failpoints")]
+pub fn records(most: u64) -> u64 {
+    let asked = std::env::var("LOADLINE_SEGMENT_RECORDS").ok().and_then(|records| records.parse().ok());
+    asked.filter(|records| (1..most).contains(records)).unwrap_or(most)
+}
+
 #[cfg(feature = "failpoints")]
 pub use set::{is_on, reach, reach_blocking};
 

@@ -37,6 +37,7 @@ pub use stop::Stop;
 
 use crate::engine::LoadPlanner;
 use crate::error::Result;
+use crate::failpoint;
 use crate::job::{JobOrder, JobStore};
 use crate::progress::{JobEnd, Observer, Outcome};
 use crate::source::Source;
@@ -82,22 +83,8 @@ pub struct SegmentLimits {
 impl SegmentLimits {
     /// For a worker that loads so many files side by side: its segments are 64 MiB together.
     pub fn shared_by(files: usize) -> Self {
-        Self { records_max: records_max(), bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
+        Self { records_max: failpoint::records(100_000) as usize, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
     }
-}
-
-const RECORDS_MAX: usize = 100_000;
-
-#[cfg(not(feature = "failpoints"))]
-const fn records_max() -> usize {
-    RECORDS_MAX
-}
-
-/// As many as a test asks for, so that its small files have many segments.
-#[cfg(feature = "failpoints")]
-fn records_max() -> usize {
-    let asked = std::env::var("LOADLINE_SEGMENT_RECORDS").ok().and_then(|records| records.parse().ok());
-    asked.filter(|records| *records > 0).unwrap_or(RECORDS_MAX)
 }
 
 /// What workers share.

@@ -13,6 +13,7 @@ use super::table::{self, quote};
 use super::value::{Count, key_hash, key_hashes_json, time_text};
 use crate::clock;
 use crate::error::Error;
+use crate::failpoint;
 use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Most records that one transaction of a walk back takes out.
@@ -126,7 +127,7 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, en
     let stands = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let stands: Option<(Count, String)> = c.query_row(sql, params![fence.file, fence.epoch], stands).optional()?;
     let Some((Count(done), holding)) = stands else { return Ok(Walked::Lost) };
-    let to = done.saturating_sub(WALK_BACK_RECORDS_MAX);
+    let to = done.saturating_sub(failpoint::records(WALK_BACK_RECORDS_MAX));
     let left = Count(to);
     // A table that somebody has dropped holds nothing any more.
     if table::columns(c, &holding)?.is_some() {

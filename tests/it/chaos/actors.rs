@@ -11,6 +11,7 @@ use super::site::Site;
 
 /// Exit codes that are no failure of the program: done, a job failed, something is out of reach, told to stop.
 const CODES: [i32; 4] = [0, 3, 4, 143];
+const NOT_SET_UP: i32 = 2;
 /// Between the end of a process and the next one in its place, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 100..1200;
 /// Every so many starts one has a clock that is a day off.
@@ -85,13 +86,15 @@ impl Actor {
         faketime.is_some()
     }
 
-    /// Notices its end. A sentence where it ended as it never should.
-    pub fn look(&mut self, random: &mut ChaCha8Rng) -> Option<String> {
+    /// Notices its end. A sentence where it ended as it never should. Without its tables it may say that they are not
+    /// set up.
+    pub fn look(&mut self, random: &mut ChaCha8Rng, may_lack_tables: bool) -> Option<String> {
         let status = self.child.as_mut()?.try_wait().unwrap()?;
         let pid = self.child.take().map(|child| child.id());
         self.thaw_at = None;
         self.start_at = Instant::now() + Duration::from_millis(random.random_range(PAUSE));
-        let fine = status.code().map_or(self.is_told, |code| CODES.contains(&code));
+        let is_fine = |code| CODES.contains(&code) || (may_lack_tables && code == NOT_SET_UP);
+        let fine = status.code().map_or(self.is_told, is_fine);
         (!fine).then(|| format!("{}, process {pid:?}, `{}`: {status}", self.name, self.arguments.join(" ")))
     }
 

@@ -25,9 +25,12 @@ const TICK: Duration = Duration::from_millis(15);
 /// How often the source is filled up.
 const FEED_EVERY: Duration = Duration::from_millis(700);
 /// New files at a time.
-const FED_MAX: usize = 12;
+const FED_MAX: usize = 60;
 /// Between two deaths of one server.
 const SERVER_REST: Duration = Duration::from_secs(15);
+/// Between two losses of the metadata; and how long after one a process may still say that it is not set up.
+const METADATA_REST: Duration = Duration::from_secs(40);
+const LACKING: Duration = Duration::from_secs(20);
 /// How long the processes may take to end when the time is up.
 const PARTING: Duration = Duration::from_secs(4);
 
@@ -37,6 +40,8 @@ pub struct Plan {
     pub time: Duration,
     pub workers: usize,
     pub lease: f64,
+    /// `on_overwrite: reload`.
+    pub reloads: bool,
     pub weights: &'static [(Fault, u32)],
     /// Between two faults, in seconds, on average.
     pub pause: f64,
@@ -68,6 +73,8 @@ pub struct Outcome {
     pub deadlocks: [u64; 2],
     pub reclaims: Vec<super::reclaim::Sample>,
     pub seconds: f64,
+    /// The metadata was lost, and nobody has set it up again.
+    pub owes_setup: bool,
 }
 
 /// A server's deaths, and the deadlocks that it had counted before.
@@ -102,6 +109,10 @@ struct Attack<'s, 'a> {
     spell: Option<Spell>,
     begun: Instant,
     died: [Instant; 2],
+    /// When the metadata was lost, or was found to be lacking.
+    lost: Instant,
+    /// What was to be dropped is dropped.
+    is_gone: &'s AtomicBool,
 }
 
 /// Attacks until the time is up; then all processes are gone, all servers are up, and all is healed.
@@ -112,7 +123,7 @@ pub fn attack(
     between: Option<&Between<'_>>,
     disk: Option<&Disk>,
 ) -> Outcome {
-    let (deaths, reclaims) = (<[Deaths; 2]>::default(), Reclaims::default());
+    let (deaths, reclaims, is_gone) = (<[Deaths; 2]>::default(), Reclaims::default(), AtomicBool::default());
     let begun = Instant::now();
     let mut attack = Attack {
         plan,
@@ -130,6 +141,8 @@ pub fn attack(
         spell: None,
         begun,
         died: [begun; 2],
+        lost: begun,
+        is_gone: &is_gone,
     };
     thread::scope(|scope| {
         scope.spawn(|| reclaims.watch(site));
@@ -149,6 +162,8 @@ pub fn attack(
             *sum = *death.deadlocks.lock().unwrap() + deadlocks(server.kind(), address).unwrap_or(0);
         }
     }
+    world.mend(&mut attack.random);
+    outcome.owes_setup = attack.operator.owes_setup;
     outcome.faults = std::mem::take(&mut attack.faults);
     outcome.failures = std::mem::take(&mut attack.failures);
     outcome
@@ -165,6 +180,7 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
             self.keep_actors(faketime.as_deref());
             self.failures.extend(self.operator.look(&mut self.faults));
             self.end_spell_if_due();
+            self.mind_metadata();
             if let Some(between) = self.between {
                 self.s3_faults.look(&between.s3, &mut self.faults);
             }
@@ -186,15 +202,20 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
         }
     }
 
+    fn lost_lately(&self) -> bool {
+        self.faults.of("metadata lost") > 0 && self.lost.elapsed() < LACKING
+    }
+
     fn since(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
     }
 
     fn keep_actors(&mut self, faketime: Option<&str>) {
         let since = self.since();
+        let may_lack_tables = self.lost_lately();
         for actor in &mut self.actors {
             actor.thaw_if_due();
-            if let Some(failure) = actor.look(&mut self.random) {
+            if let Some(failure) = actor.look(&mut self.random, may_lack_tables) {
                 self.failures.push(format!("at {since:.1} s: {failure}"));
             }
             if actor.start_if_due(self.site, &mut self.random, since, faketime) {
@@ -229,6 +250,7 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
                 }
             }
             Fault::KillServer => self.kill_server(scope),
+            Fault::LoseMetadata => self.lose_metadata(scope),
             Fault::LateFile => {
                 world.add_late(&mut self.random);
                 self.faults.add("late file", 1);
@@ -239,7 +261,7 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
             }
             Fault::Operator => {
                 let since = self.since();
-                self.operator.act(self.site, &mut self.random, &mut self.faults, since);
+                self.operator.act(self.site, &mut self.random, since);
             }
             Fault::FullDisk => self.fill_disk(),
             on_the_way => {
@@ -301,13 +323,52 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
         });
     }
 
+    /// The metadata database is dropped under everybody's feet, made anew and set up again.
+    fn lose_metadata<'scope>(&mut self, scope: &'scope Scope<'scope, '_>)
+    where
+        's: 'scope,
+    {
+        let Some(between) = self.between else { return };
+        if self.operator.owes_setup || self.lost.elapsed() < METADATA_REST {
+            return;
+        }
+        self.lost = Instant::now();
+        self.operator.owes_setup = true;
+        self.faults.add("metadata lost", 1);
+        let (address, reclaims, is_gone) = (&between.addresses[0], self.reclaims, self.is_gone);
+        is_gone.store(false, Ordering::SeqCst);
+        scope.spawn(move || {
+            let name = address.name();
+            // Whoever holds a table is waited for; a server that dies meanwhile is asked again.
+            for sql in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE IF NOT EXISTS {name}")] {
+                while address.try_execute_on_server(&sql).is_err() {
+                    thread::sleep(TICK);
+                }
+            }
+            reclaims.forget();
+            is_gone.store(true, Ordering::SeqCst);
+        });
+    }
+
+    /// What the loss of the metadata brings with it: until it is set up again, and for a moment longer.
+    fn mind_metadata(&mut self) {
+        if self.operator.owes_setup {
+            self.lost = Instant::now();
+            if self.is_gone.load(Ordering::SeqCst) {
+                let since = self.since();
+                self.operator.act(self.site, &mut self.random, since);
+            }
+        }
+    }
+
     fn inject_between(&mut self, fault: Fault, between: &Between<'_>) {
         let of_databases = self.random.random_range(0..2);
         let of_all = if self.random.random_bool(0.2) { S3 } else { of_databases };
         let proxy = &between.proxies[of_databases];
         match fault {
             Fault::DropConnections => {
-                between.proxies[of_all].drop_connections();
+                let dropped = between.proxies[of_all].drop_connections();
+                self.faults.add(&format!("{}: connections dropped", PROXY_NAMES[of_all]), dropped.min(1) as u64);
             }
             Fault::HalfSend => {
                 let bytes = self.random.random_range(1..6000);
@@ -384,10 +445,10 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
             actor.thaw();
             actor.terminate();
         }
-        let begun = Instant::now();
+        let (begun, may_lack_tables) = (Instant::now(), self.lost_lately());
         while begun.elapsed() < PARTING && self.actors.iter().any(|actor| actor.pid().is_some()) {
             for actor in &mut self.actors {
-                self.failures.extend(actor.look(&mut self.random));
+                self.failures.extend(actor.look(&mut self.random, may_lack_tables));
             }
             thread::sleep(TICK);
         }

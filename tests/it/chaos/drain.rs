@@ -57,6 +57,13 @@ fn prefix(site: &Site) -> String {
     row[0].split(',').find_map(|uri| uri.strip_suffix(row[1].as_str())).unwrap_or_default().to_owned()
 }
 
+/// The metadata was lost just before the end.
+pub fn set_up(site: &Site) -> Vec<String> {
+    let mut failed = Vec::new();
+    must(site, &["setup"], &[0], &mut failed);
+    failed
+}
+
 /// The side databases, whatever became of them, are brought to this version.
 pub fn set_up_side(site: &Site) -> Vec<String> {
     let mut failed = Vec::new();

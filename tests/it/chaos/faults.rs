@@ -15,6 +15,7 @@ pub enum Fault {
     FreezeWorker,
     TermWorker,
     KillServer,
+    LoseMetadata,
     DropConnections,
     HalfSend,
     HalfAnswer,
@@ -31,23 +32,24 @@ pub enum Fault {
 }
 
 /// Weights on servers.
-pub const ON_SERVERS: [(Fault, u32); 16] = [
+pub const ON_SERVERS: [(Fault, u32); 17] = [
     (Fault::KillWorker, 14),
     (Fault::FreezeWorker, 9),
     (Fault::TermWorker, 4),
-    (Fault::KillServer, 2),
+    (Fault::KillServer, 3),
+    (Fault::LoseMetadata, 1),
     (Fault::DropConnections, 6),
     (Fault::HalfSend, 6),
     (Fault::HalfAnswer, 6),
     (Fault::SwallowCommit, 10),
     (Fault::WithholdCommit, 7),
     (Fault::DelayCommit, 5),
-    (Fault::BlackHole, 2),
-    (Fault::Slowness, 2),
+    (Fault::BlackHole, 4),
+    (Fault::Slowness, 3),
     (Fault::S3, 12),
     (Fault::LateFile, 4),
     (Fault::Overwrite, 4),
-    (Fault::Operator, 7),
+    (Fault::Operator, 10),
 ];
 
 /// Weights on SQLite, which nothing lies in front of.
@@ -85,7 +87,8 @@ impl Counts {
     }
 
     pub fn add_proxy(&mut self, of: &str, proxy: &Proxy) {
-        for (kind, count) in proxy.counts() {
+        // Connections that were dropped together are one fault, which is counted where it is injected.
+        for (kind, count) in proxy.counts().into_iter().filter(|(kind, _)| *kind != proxy::Kind::Dropped) {
             self.add(&format!("{of}: {}", name_of(kind)), count as u64);
         }
     }
@@ -117,7 +120,7 @@ fn name_of(kind: proxy::Kind) -> &'static str {
 }
 
 /// All that must have happened in a long run on servers.
-pub const ALL_ON_SERVERS: [&str; 37] = [
+pub const ALL_ON_SERVERS: [&str; 38] = [
     "kill -9 of a worker",
     "worker frozen",
     "SIGTERM",
@@ -148,6 +151,7 @@ pub const ALL_ON_SERVERS: [&str; 37] = [
     "S3: connection reset",
     "S3: truncated body",
     "S3: stalled body",
+    "metadata lost",
     "late file",
     "overwritten object",
     "setup killed",

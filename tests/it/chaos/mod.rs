@@ -64,14 +64,16 @@ fn seed() -> u64 {
 }
 
 fn plan(on_servers: bool) -> Plan {
+    let seed = seed();
     Plan {
-        seed: seed(),
+        seed,
         time: Duration::from_secs(seconds()),
         workers: asked("LOADLINE_CHAOS_WORKERS").unwrap_or(2),
-        lease: 3.0,
+        lease: [2.0, 3.0, 5.0][(seed % 3) as usize],
+        reloads: seed % 4 == 3,
         weights: if on_servers { &faults::ON_SERVERS } else { &faults::ON_SQLITE },
-        pause: if on_servers { 0.5 } else { 0.8 },
-        backlog: 40,
+        pause: if on_servers { 0.35 } else { 0.6 },
+        backlog: 120,
         ends_when_doubled: false,
     }
 }
@@ -89,8 +91,8 @@ fn on_mysql() {
 
 #[test]
 fn on_sqlite() {
-    let (mut site, mut world, disk) = sqlite(vec![]);
     let plan = plan(false);
+    let (mut site, mut world, disk) = sqlite(vec![], plan.lease, plan.reloads);
     prepare(&site);
     let outcome = attack(&plan, &site, &mut world, None, disk.as_ref());
     finish(&mut site, &world, &plan, "SQLite", outcome, &["kill -9 of a worker", "worker frozen"]);
@@ -119,6 +121,7 @@ fn on_servers(kind: Kind) {
         side_urls: Some([side_metadata.url_through(metadata_port), side_reporting.url_through(reporting_port)]),
         variables: [s3.variables(), segments()].concat(),
         lease: plan.lease,
+        reloads: plan.reloads,
     };
     let mut world = World::new(Source::Bucket(s3.bucket.clone()));
     let addresses = [metadata_address, reporting_address];
@@ -137,7 +140,7 @@ fn segments() -> Vec<(String, String)> {
 }
 
 /// A folder of files and two SQLite files, on a disk of its own where one may be mounted.
-fn sqlite(variables: Vec<(String, String)>) -> (Site, World, Option<Disk>) {
+fn sqlite(variables: Vec<(String, String)>, lease: f64, reloads: bool) -> (Site, World, Option<Disk>) {
     let folder = tempfile::tempdir().unwrap();
     let incoming = folder.path().join("incoming");
     let db: PathBuf = folder.path().join("db");
@@ -149,7 +152,8 @@ fn sqlite(variables: Vec<(String, String)>) -> (Site, World, Option<Disk>) {
         urls: ["metadata", "reporting"].map(|name| format!("sqlite:db/{name}.db")),
         side_urls: None,
         variables: [segments(), variables].concat(),
-        lease: 3.0,
+        lease,
+        reloads,
     };
     (Site::new(folder, Databases::Sqlite, setup), World::new(Source::Folder(incoming)), disk)
 }
@@ -178,7 +182,7 @@ fn prepare(site: &Site) {
 /// Drains, judges, prints, and fails where something is not as it should be.
 fn finish(site: &mut Site, world: &World, plan: &Plan, title: &str, outcome: Outcome, expected: &[&str]) {
     let mut report = Report {
-        title: title.to_owned(),
+        title: format!("{title}{}", if plan.reloads { ", on_overwrite: reload" } else { "" }),
         seed: plan.seed,
         seconds: outcome.seconds,
         lease: plan.lease,
@@ -193,6 +197,9 @@ fn finish(site: &mut Site, world: &World, plan: &Plan, title: &str, outcome: Out
         report.deadlocks = vec![("metadata", outcome.deadlocks[0]), ("reporting", outcome.deadlocks[1])];
     }
     report.segments = site.number(Db::Reporting, "SELECT count(*) FROM chaos_segments");
+    if outcome.owes_setup {
+        report.failures.extend(drain::set_up(site));
+    }
     report.failures.extend(drain::drain(site));
     report.verdict = oracle::judge(site, world);
     if report.verdict.is_clean() {

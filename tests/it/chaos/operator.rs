@@ -22,6 +22,8 @@ pub struct Operator {
     running: Option<Running>,
     /// Jobs were unloaded and not let in again.
     owes_retry: bool,
+    /// The metadata was lost: nothing goes on before it is set up again.
+    pub owes_setup: bool,
 }
 
 struct Running {
@@ -38,11 +40,12 @@ impl Operator {
     }
 
     /// Begins something.
-    pub fn act(&mut self, site: &Site, random: &mut ChaCha8Rng, counts: &mut Counts, since: f64) {
+    pub fn act(&mut self, site: &Site, random: &mut ChaCha8Rng, since: f64) {
         if self.is_busy() {
             return;
         }
         let (name, arguments) = match random.random_range(0..10) {
+            _ if self.owes_setup => ("setup killed", vec!["setup".to_owned()]),
             0..2 => ("setup killed", vec!["setup".to_owned()]),
             2..4 if !site.is_sqlite() => {
                 age(site, random);
@@ -51,7 +54,6 @@ impl Operator {
             4..7 if !self.owes_retry => {
                 let Some(job) = some_loaded_job(site) else { return };
                 self.owes_retry = true;
-                counts.add("unload", 1);
                 ("unload killed", ["unload", "--job", &job, "--yes"].map(str::to_owned).to_vec())
             }
             4..7 => {
@@ -74,6 +76,7 @@ impl Operator {
         if let Some(status) = running.child.try_wait().unwrap() {
             let name = running.name;
             self.running = None;
+            self.owes_setup &= !(name == "setup killed" && status.success());
             // 2: a retry of what is not to be retried any more, beside workers.
             let fine = status.code().is_some_and(|code| matches!(code, 0 | 2 | 4));
             return (!fine).then(|| format!("operator ({name}): {status}"));

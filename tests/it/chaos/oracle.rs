@@ -1,9 +1,9 @@
 //! Whether every record of the source is where it belongs, once everything has been drained.
 //!
 //! ```text
-//! every valid id of a file's loaded version   once in the table, and no other id
+//! every valid id of a file's loaded version   once in the table, and no other id; of a rotten version none
 //! every bad id of it                          once in the rejects, and no other
-//! the loaded version                          the newest, or an older one that stands QUARANTINED
+//! the loaded version                          the newest; or, unless they replace it, an older one that is QUARANTINED
 //! the ledger, file by file                    complete; its sums are those of the tables
 //! the registry                                knows every file, with the ledger's sums
 //! jobs                                        none waits, none is at work, none failed
@@ -84,13 +84,14 @@ pub fn judge(site: &Site, world: &World) -> Verdict {
     let registry = registry(site);
     for file in &world.files {
         let stands = standing.remove(&file.key).unwrap_or_default();
-        judge_file(file, &stands, registry.get(&file.key), &mut verdict);
+        judge_file(file, &stands, registry.get(&file.key), site.reloads, &mut verdict);
     }
     for (key, stands) in standing {
         verdict.foreign += stands.rows.len() as u64 + stands.rejects.len() as u64;
         verdict.wrong(format!("{key}: in the ledger, and never at the source"));
     }
-    for key in registry.keys().filter(|key| !world.files.iter().any(|file| file.key == **key)) {
+    let planned: BTreeSet<&String> = world.files.iter().map(|file| &file.key).collect();
+    for key in registry.keys().filter(|key| !planned.contains(key)) {
         verdict.wrong(format!("{key}: in the registry, and never at the source"));
     }
     judge_jobs(site, &mut verdict);
@@ -162,7 +163,14 @@ fn registry(site: &Site) -> BTreeMap<String, Registered> {
     site.rows(Db::Metadata, sql).into_iter().map(registered).collect()
 }
 
-fn judge_file(file: &PlannedFile, stands: &Standing, registered: Option<&Registered>, verdict: &mut Verdict) {
+/// `reloads`: a changed file takes the place of the loaded one by itself.
+fn judge_file(
+    file: &PlannedFile,
+    stands: &Standing,
+    registered: Option<&Registered>,
+    reloads: bool,
+    verdict: &mut Verdict,
+) {
     let key = &file.key;
     let newest = file.versions.len() - 1;
     // The version that the most ids are of; nothing there: the newest is missing.
@@ -194,18 +202,19 @@ fn judge_file(file: &PlannedFile, stands: &Standing, registered: Option<&Registe
     verdict.rejects_doubled += rejects_doubled;
     verdict.partial += u64::from(is_partial);
     partial.into_iter().for_each(|what| verdict.name(what));
-    judge_sums(key, stands, version.rows(), version.bad.len() as u64, verdict);
+    let (rows, rejects) = (valid.len() as u64, version.bad.len() as u64);
+    judge_sums(key, stands, rows, rejects, verdict);
 
     let Some(registered) = registered else { return verdict.wrong(format!("{key}: not in the registry")) };
     let right = match (loaded == newest, registered.state.as_str()) {
         (true, "LOADED") => true,
-        (false, "QUARANTINED") => registered.was_loaded,
+        (false, "QUARANTINED") => registered.was_loaded && !reloads,
         _ => false,
     };
     if !right {
         verdict.wrong(format!("{key}: {} with version {loaded} of 0 to {newest} loaded", registered.state));
     }
-    let sums = (version.rows().to_string(), version.bad.len().to_string());
+    let sums = (rows.to_string(), rejects.to_string());
     if (&registered.rows, &registered.rejects) != (&sums.0, &sums.1) {
         let (rows, rejects) = (&registered.rows, &registered.rejects);
         verdict.wrong(format!("{key}: the registry counts {rows} rows and {rejects} rejects, not {sums:?}"));

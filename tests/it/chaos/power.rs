@@ -11,19 +11,21 @@ use super::{drain, faults, prepare, seed, sqlite};
 use crate::e2e::project::Db;
 use crate::skip;
 
+const LEASE: f64 = 3.0;
 /// A loader that forgets is caught within seconds; this is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_loader_that_forgets_is_caught() {
     let forgets = vec![("LOADLINE_FAILPOINTS".to_owned(), "ledger.forgets=on".to_owned())];
-    let (site, mut world, _disk) = sqlite(forgets);
+    let (site, mut world, _disk) = sqlite(forgets, LEASE, false);
     prepare(&site);
     let plan = Plan {
         seed: seed(),
         time: PATIENCE,
         workers: 2,
-        lease: 3.0,
+        lease: LEASE,
+        reloads: false,
         weights: &faults::KILLS,
         pause: 0.4,
         backlog: 30,
@@ -48,7 +50,7 @@ fn assert_finds(what: &str, verdict: &Verdict, is_found: impl Fn(&Verdict) -> bo
 
 #[test]
 fn the_oracle_sees_one_row_that_is_not_where_it_belongs() {
-    let (site, mut world, _disk) = sqlite(vec![]);
+    let (site, mut world, _disk) = sqlite(vec![], LEASE, false);
     let mut random = ChaCha8Rng::seed_from_u64(3);
     prepare(&site);
     while world.files.iter().all(|file| file.versions[0].bad.is_empty()) || world.files.len() < 12 {

@@ -51,6 +51,11 @@ impl Reclaims {
         self.waiting.lock().unwrap().extend(waiting);
     }
 
+    /// The jobs are gone, and others will have their numbers.
+    pub fn forget(&self) {
+        self.waiting.lock().unwrap().clear();
+    }
+
     /// Looks at the waiting ones until it is over.
     pub fn watch(&self, site: &Site) {
         while !self.is_over.load(Ordering::SeqCst) {

@@ -23,6 +23,8 @@ pub struct Setup {
     pub variables: Vec<(String, String)>,
     /// `etl.lease`.
     pub lease: f64,
+    /// `on_overwrite: reload` instead of the default.
+    pub reloads: bool,
 }
 
 /// Where the two databases really are.
@@ -38,6 +40,7 @@ pub enum Databases {
 pub struct Site {
     folder: Folder,
     pub databases: Databases,
+    pub reloads: bool,
     variables: Vec<(String, String)>,
 }
 
@@ -59,7 +62,8 @@ pub struct Ended {
 
 impl Site {
     pub fn new(folder: TempDir, databases: Databases, setup: Setup) -> Self {
-        let site = Self { folder: Folder::Deleted(folder), databases, variables: setup.variables };
+        let (folder, reloads) = (Folder::Deleted(folder), setup.reloads);
+        let site = Self { folder, databases, reloads, variables: setup.variables };
         fs::create_dir_all(site.path("schemas")).unwrap();
         fs::create_dir_all(site.path("logs")).unwrap();
         fs::write(site.path("schemas/events.yaml"), EVENTS_SCHEMA).unwrap();
@@ -68,11 +72,12 @@ impl Site {
                 "source: {}\n\
                  metadata_database: {{url: \"{metadata}\"}}\n\
                  reporting_database: {{url: \"{reporting}\"}}\n\
-                 feeds:\n  - name: events\n\
+                 feeds:\n  - name: events\n    on_overwrite: {}\n\
                  scanner: {{frequency: 1s, settle: 0s, max_job_files: 5, full_every: 1h}}\n\
                  etl: {{lease: \"{}ms\", connections: 2, max_expiries: 1000, max_attempts: 1000, max_reject_ratio: 1, \
                  max_invalid_ratio: 1}}\n",
                 setup.source,
+                if reloads { "reload" } else { "quarantine" },
                 setup.lease * 1000.0
             )
         };

@@ -21,6 +21,8 @@ const START: u64 = 1_735_689_600;
 const BETWEEN_FILES: u64 = 1200;
 /// How far back the folder and the time of a late file lie: some behind every look-back.
 const LATE_HOURS: u64 = 400;
+/// The share of versions that can't be loaded.
+const ROTTEN: f64 = 0.02;
 /// Versions of one file.
 const VERSIONS_MAX: usize = 3;
 
@@ -36,6 +38,8 @@ pub struct Version {
     pub records: u64,
     /// Ids of the records that are to be rejected.
     pub bad: BTreeSet<u64>,
+    /// It can't be loaded, and nothing of it may be.
+    pub is_rotten: bool,
 }
 
 pub struct PlannedFile {
@@ -58,11 +62,7 @@ impl Version {
     }
 
     pub fn valid(&self) -> impl Iterator<Item = u64> + '_ {
-        self.ids().filter(|id| !self.bad.contains(id))
-    }
-
-    pub fn rows(&self) -> u64 {
-        self.records - self.bad.len() as u64
+        self.ids().filter(|id| !self.is_rotten && !self.bad.contains(id))
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -74,6 +74,9 @@ impl Version {
                 (true, 0) => text.push_str(&format!("x{id},{},n{id}\n", id * 10)),
                 (true, _) => text.push_str(&format!("{id},{},n{id},more\n", id * 10)),
             }
+        }
+        if self.is_rotten {
+            text.push_str("0,0,\"a quote that is never closed\n");
         }
         text.into_bytes()
     }
@@ -120,15 +123,30 @@ impl World {
             return false;
         }
         let version = self.version(random);
+        self.replace(at, version);
+        true
+    }
+
+    fn replace(&mut self, at: usize, version: Version) {
         self.second += 1;
         self.put(&self.files[at].key, &version, self.second);
         self.files[at].versions.push(version);
-        true
+    }
+
+    /// Puts good bytes in the place of rotten ones, as the vendor does when told; how often.
+    pub fn mend(&mut self, random: &mut ChaCha8Rng) -> usize {
+        let rotten = |file: &PlannedFile| file.versions.last().is_some_and(|version| version.is_rotten);
+        let rotten: Vec<usize> = (0..self.files.len()).filter(|at| rotten(&self.files[*at])).collect();
+        for at in &rotten {
+            let version = Version { is_rotten: false, ..self.version(random) };
+            self.replace(*at, version);
+        }
+        rotten.len()
     }
 
     /// Mostly small, some of many segments, and a few bad records in a third of them.
     fn version(&mut self, random: &mut ChaCha8Rng) -> Version {
-        let records = match random.random_range(0..12) {
+        let records = match random.random_range(0..10) {
             0 => random.random_range(400..1500),
             1 => random.random_range(1..20),
             _ => random.random_range(20..200),
@@ -137,7 +155,7 @@ impl World {
         self.next_id += records;
         let bad = if random.random_bool(0.3) { random.random_range(1..8) } else { 0 };
         let bad = (0..bad).map(|_| first + random.random_range(0..records)).collect();
-        Version { first, records, bad }
+        Version { first, records, bad, is_rotten: random.random_bool(ROTTEN) }
     }
 
     fn put(&self, key: &str, version: &Version, second: u64) {

@@ -44,6 +44,15 @@ impl Address {
         Ok(rows?.into_iter().map(|row| texts(row).into_iter().map(text).collect()).collect())
     }
 
+    /// Runs a statement in no database, so that this one may be missing, on a server that may be down.
+    pub fn try_execute_on_server(&self, sql: &str) -> mysql_async::Result<()> {
+        blocking(async {
+            let mut connection = connect(self.port, None).await?;
+            connection.query_drop(sql).await?;
+            connection.disconnect().await
+        })
+    }
+
     /// The same database behind another port of this machine, as it stands in a config.
     pub fn url_through(&self, port: u16) -> String {
         Self { port, name: self.name.clone() }.url()
