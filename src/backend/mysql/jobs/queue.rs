@@ -121,12 +121,17 @@ pub(super) async fn postpone(
     reason: &str,
 ) -> Result<bool, Fault> {
     let attempts = if counted { "attempts" } else { "GREATEST(attempts, 1) - 1" };
+    let (run_after, wait) = match delay.is_zero() {
+        true => (AT_ONCE, None),
+        false => ("NOW(6) + INTERVAL ? MICROSECOND", Some(micros(delay))),
+    };
     let sql = format!(
         "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = {attempts}, \
-         run_after = NOW(6) + INTERVAL ? MICROSECOND, failure_msg = ?, modified_time = NOW(6), claim_token = NULL, \
+         run_after = {run_after}, failure_msg = ?, modified_time = NOW(6), claim_token = NULL, \
          lease_owner = NULL, lease_until = NULL WHERE id = ? AND status = 'PROCESSING' AND claim_token = ?"
     );
-    let params = (micros(delay), fitting(reason), job, token.0.as_str());
+    let wait = wait.into_iter().map(Value::from);
+    let params: Vec<Value> = wait.chain([fitting(reason).into(), job.into(), token.0.as_str().into()]).collect();
     Ok(session.execute(&sql, params).await? == 1)
 }
 
