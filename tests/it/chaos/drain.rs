@@ -19,8 +19,12 @@ pub fn drain(site: &Site) -> Vec<String> {
     loop {
         must(site, &["scan", "--full"], &[0], &mut failed);
         must(site, &["etl"], &[0, 3], &mut failed);
-        // Jobs that were put off wait for up to five minutes; that is not what is looked at here.
-        site.execute(Db::Metadata, "UPDATE scanner_jobs SET run_after = created_time WHERE status = 'SENT_FOR_ETL'");
+        // Jobs that were put off wait for up to five minutes, by the clock of whoever put them off where the database has
+        // none; that is not what is looked at here.
+        site.execute(
+            Db::Metadata,
+            "UPDATE scanner_jobs SET run_after = '1970-01-01 00:00:00' WHERE status = 'SENT_FOR_ETL'",
+        );
         for which in ["--failed", "--quarantined", "--unloaded"] {
             must(site, &["retry", which], &[0], &mut failed);
         }

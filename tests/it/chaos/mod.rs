@@ -46,6 +46,8 @@ const SHORT: u64 = 60;
 /// From so many seconds on, everything that may happen must have happened.
 const LONG: u64 = 300;
 const SEED: u64 = 20_260_101;
+/// So many deadlocks may come by chance in a short time; beyond that, fewer than one in 10,000 segments.
+const DEADLOCKS_SPARED: u64 = 2;
 /// Records of a segment, so that small files have several.
 const SEGMENT: &str = "25";
 
@@ -131,6 +133,10 @@ fn on_servers(kind: Kind) {
     prepare(&site);
     let between = Between { servers: [&metadata, &reporting], addresses, proxies, s3 };
     let outcome = attack(&plan, &site, &mut world, Some(&between), None);
+    for (name, server) in ["metadata", "reporting"].iter().zip(between.servers) {
+        let log = site.path("logs").join(format!("{name}-server"));
+        std::fs::copy(server.folder().join("log"), log).unwrap();
+    }
     let expected = if seconds() >= LONG { &faults::ALL_ON_SERVERS[..] } else { &faults::ALL_ON_SERVERS[..3] };
     finish(&mut site, &world, &plan, &format!("{kind:?}"), outcome, expected);
 }
@@ -213,6 +219,10 @@ fn finish(site: &mut Site, world: &World, plan: &Plan, title: &str, outcome: Out
         report.failures.extend(drain::set_up_side(site));
     }
     report.jobs = site.number(Db::Metadata, "SELECT count(*) FROM scanner_jobs WHERE status <> 'NONE'");
+    let deadlocks: u64 = outcome.deadlocks.iter().sum();
+    if deadlocks > DEADLOCKS_SPARED && deadlocks * 10_000 > report.segments {
+        report.failures.push(format!("{deadlocks} deadlocks: the servers' logs tell of each"));
+    }
     let missing = expected.iter().filter(|name| report.faults.of(name) == 0);
     report.failures.extend(missing.map(|name| format!("`{name}` never happened")));
     if !report.is_clean() {
