@@ -32,6 +32,8 @@ struct Running {
     name: &'static str,
     kill_at: Option<Instant>,
     end_at: Instant,
+    /// It sets up what was lost: one that began before has set up what is gone now.
+    sets_up_again: bool,
 }
 
 impl Operator {
@@ -44,8 +46,9 @@ impl Operator {
         if self.is_busy() {
             return;
         }
+        let sets_up_again = self.owes_setup;
         let (name, arguments) = match random.random_range(0..10) {
-            _ if self.owes_setup => ("setup killed", vec!["setup".to_owned()]),
+            _ if sets_up_again => ("setup killed", vec!["setup".to_owned()]),
             0..2 => ("setup killed", vec!["setup".to_owned()]),
             2..4 if !site.is_sqlite() => {
                 age(site, random);
@@ -66,7 +69,7 @@ impl Operator {
         let moment = Duration::from_millis(random.random_range(MOMENT));
         let kill_at = random.random_bool(KILLED).then(|| Instant::now() + moment);
         let child = site.start("operator", &arguments, &[], since);
-        self.running = Some(Running { child, name, kill_at, end_at: Instant::now() + LONGEST });
+        self.running = Some(Running { child, name, kill_at, end_at: Instant::now() + LONGEST, sets_up_again });
     }
 
     /// Kills what is to be killed now, and notices ends. A sentence where one ended as it never should.
@@ -75,8 +78,8 @@ impl Operator {
         let now = Instant::now();
         if let Some(status) = running.child.try_wait().unwrap() {
             let name = running.name;
+            self.owes_setup &= !(running.sets_up_again && status.success());
             self.running = None;
-            self.owes_setup &= !(name == "setup killed" && status.success());
             // 2: a retry of what is not to be retried any more, beside workers.
             let fine = status.code().is_some_and(|code| matches!(code, 0 | 2 | 4));
             return (!fine).then(|| format!("operator ({name}): {status}"));

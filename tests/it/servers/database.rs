@@ -29,13 +29,18 @@ impl Address {
 
     /// Every row of the query, each value as text, NULL as `NULL`.
     pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        self.try_rows(sql).unwrap_or_else(|error| panic!("{error}: {sql}"))
+        self.ask("DO 0", sql).unwrap_or_else(|error| panic!("{error}: {sql}"))
     }
 
-    /// The same of a server that may be down.
+    /// The same of a server that may be down; whoever holds the table is waited for a second.
     pub fn try_rows(&self, sql: &str) -> mysql_async::Result<Vec<Vec<String>>> {
+        self.ask("SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1", sql)
+    }
+
+    fn ask(&self, first: &str, sql: &str) -> mysql_async::Result<Vec<Vec<String>>> {
         let rows: mysql_async::Result<Vec<Row>> = blocking(async {
             let mut connection = connect(self.port, Some(&self.name)).await?;
+            connection.query_drop(first).await?;
             let rows = connection.exec(sql, ()).await?;
             connection.disconnect().await?;
             Ok(rows)
