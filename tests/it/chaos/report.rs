@@ -67,6 +67,8 @@ impl Report {
         line("reclaims seen, p50 / max", spread(&self.reclaims));
         let calm: Vec<Sample> = self.reclaims.iter().filter(|sample| sample.is_calm).copied().collect();
         line("  while the metadata could be reached", spread(&calm));
+        let late = calm.iter().filter(|sample| sample.seconds > 1.25 * self.lease).count();
+        line("  of these, later than lease and heartbeat", late.to_string());
         for what in &self.left_out {
             writeln!(text, "SKIPPED: {what}").unwrap();
         }
