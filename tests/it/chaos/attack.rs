@@ -28,6 +28,8 @@ const FEED_EVERY: Duration = Duration::from_millis(700);
 const FED_MAX: usize = 60;
 /// Between two deaths of one server.
 const SERVER_REST: Duration = Duration::from_secs(15);
+/// Between two times that the disk of a server is full: it takes a minute to notice that there is room again.
+const DISK_REST: Duration = Duration::from_secs(100);
 /// Between two losses of the metadata; and how long after one a process may still say that it is not set up.
 const METADATA_REST: Duration = Duration::from_secs(40);
 const LACKING: Duration = Duration::from_secs(20);
@@ -62,6 +64,7 @@ pub struct Between<'a> {
 }
 
 pub const PROXY_NAMES: [&str; 3] = ["metadata", "reporting", "S3"];
+const REPORTING: usize = 1;
 const S3: usize = 2;
 
 /// What is found out beside the verdict.
@@ -109,6 +112,8 @@ struct Attack<'s, 'a> {
     spell: Option<Spell>,
     begun: Instant,
     died: [Instant; 2],
+    /// When the disk was last full.
+    filled: Option<Instant>,
     /// When the metadata was lost, or was found to be lacking.
     lost: Instant,
     /// What was to be dropped is dropped.
@@ -141,6 +146,7 @@ pub fn attack(
         spell: None,
         begun,
         died: [begun; 2],
+        filled: None,
         lost: begun,
         is_gone: &is_gone,
     };
@@ -187,6 +193,9 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
             let now = Instant::now();
             if now >= next_feed {
                 next_feed = now + FEED_EVERY;
+                if self.spell.is_none() {
+                    self.revive();
+                }
                 self.feed(world);
                 if self.plan.ends_when_doubled && oracle::doubled_now(self.site).is_some_and(|ids| ids > 0) {
                     return;
@@ -304,7 +313,8 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
         let Some(between) = self.between else { return };
         let which = self.random.random_range(0..2);
         let death = &self.deaths[which];
-        if self.died[which].elapsed() < SERVER_REST || death.is_down.swap(true, Ordering::SeqCst) {
+        let is_full = self.spell.as_ref().is_some_and(|spell| spell.proxy.is_none());
+        if is_full || self.died[which].elapsed() < SERVER_REST || death.is_down.swap(true, Ordering::SeqCst) {
             return;
         }
         self.died[which] = Instant::now();
@@ -400,8 +410,11 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
     }
 
     fn fill_disk(&mut self) {
-        if let Some(disk) = self.disk.filter(|_| self.spell.is_none()) {
+        let has_rested = self.between.is_none() || self.filled.is_none_or(|at| at.elapsed() > DISK_REST);
+        let is_up = !self.deaths[REPORTING].is_down.load(Ordering::SeqCst);
+        if let Some(disk) = self.disk.filter(|_| self.spell.is_none() && has_rested && is_up) {
             disk.fill();
+            self.filled = Some(Instant::now());
             self.faults.add("full disk", 1);
             let time = self.random.random_range(0.2..2.5);
             self.begin_spell(None, time, 0.0);
@@ -434,9 +447,22 @@ impl<'s, 'a: 's> Attack<'s, 'a> {
         }
     }
 
+    /// A server whose disk was full may have given up: its keeper starts it again.
+    fn revive(&self) {
+        for (server, death) in self.between.iter().flat_map(|between| between.servers.iter().zip(self.deaths)) {
+            if server.has_died() && !death.is_down.swap(true, Ordering::SeqCst) {
+                self.site.note(&format!("{:.1}s: a server has ended by itself", self.since()));
+                server.kill();
+                server.start_again();
+                death.is_down.store(false, Ordering::SeqCst);
+            }
+        }
+    }
+
     /// Heals everything, and ends all processes: in peace where they can, and in any case.
     fn end(&mut self) {
         self.end_spell();
+        self.revive();
         if let Some(between) = self.between {
             between.proxies.iter().for_each(Proxy::heal);
             self.s3_faults.heal(&between.s3);

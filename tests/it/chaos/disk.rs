@@ -1,11 +1,9 @@
-//! A small disk of memory under the SQLite files, that can be made full.
+//! A small disk of memory under the SQLite files, or under the data of the reporting server, that can be made full.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-const SIZE: &str = "size=256m";
 
 /// Unmounted with the value.
 pub struct Disk {
@@ -13,10 +11,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// `None` where nothing may be mounted.
-    pub fn mount(folder: &Path) -> Option<Self> {
+    /// Of so many MiB; `None` where nothing may be mounted.
+    pub fn mount(folder: &Path, size: u64) -> Option<Self> {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", SIZE, "loadline-chaos"]).arg(folder).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "loadline-chaos"]).arg(folder).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then(|| Self { folder: folder.to_owned() })
     }
 

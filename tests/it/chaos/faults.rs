@@ -32,7 +32,7 @@ pub enum Fault {
 }
 
 /// Weights on servers.
-pub const ON_SERVERS: [(Fault, u32); 17] = [
+pub const ON_SERVERS: [(Fault, u32); 18] = [
     (Fault::KillWorker, 14),
     (Fault::FreezeWorker, 9),
     (Fault::TermWorker, 4),
@@ -50,6 +50,7 @@ pub const ON_SERVERS: [(Fault, u32); 17] = [
     (Fault::LateFile, 4),
     (Fault::Overwrite, 4),
     (Fault::Operator, 10),
+    (Fault::FullDisk, 1),
 ];
 
 /// Weights on SQLite, which nothing lies in front of.
