@@ -85,6 +85,8 @@ pub(super) async fn open(args: &EtlArgs, context: &Context, watcher: &Watcher) -
     let config = &context.config;
     let metadata = config.metadata_database.clone();
     let (store, warehouse) = (context.job_store().await?, context.warehouse().await?);
+    #[cfg(feature = "failpoints")]
+    let warehouse = crate::worker::forgetful(warehouse);
     // What is wrong with the set-up must not be put down to the jobs.
     let source = context.source()?;
     let mut planners = Vec::with_capacity(config.feeds.len());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -21,8 +21,10 @@ use crate::failpoint;
 use crate::job::{Claim, ClaimRequest, ClaimToken, JobId, backoff};
 use crate::progress::{Event, JobEnd, Outcome};
 
-/// How often jobs of workers that died are looked for.
+/// How often jobs of workers that died are looked for, give or take a half; more often where leases are short, so that
+/// such a job is back within a lease and a heartbeat.
 const RESCUE_EVERY: Duration = Duration::from_secs(4);
+const RESCUES_PER_LEASE: u32 = 6;
 /// How long an idle worker waits before it looks for a job, at least and at most.
 const IDLE: (f64, f64) = (2.0, 5.0);
 /// How long a job of a feed that the config lacks is left alone.
@@ -47,13 +49,23 @@ pub(super) struct Crew {
     pub patience: Duration,
     /// Set by the first worker that a drained run ends with.
     halted: AtomicBool,
+    /// Jobs came back to the queue: idle workers need not wait to find out.
+    rescued: Notify,
 }
 
 impl Crew {
     pub async fn gather(etl: Arc<Etl>, stop: &Stop, patience: Duration) -> Result<Self> {
         let heartbeat = Heartbeat::start(etl.store_factory.clone(), etl.settings.lease).await?;
         let reach = Reach::new(etl.clone());
-        Ok(Self { etl, heartbeat, reach, stop: stop.clone(), patience, halted: AtomicBool::new(false) })
+        Ok(Self {
+            etl,
+            heartbeat,
+            reach,
+            stop: stop.clone(),
+            patience,
+            halted: AtomicBool::new(false),
+            rescued: Notify::new(),
+        })
     }
 
     /// Runs all workers to their end. Where a stop was asked for and the grace is over, drops what is left: open segments
@@ -186,6 +198,7 @@ impl Crew {
         tokio::select! {
             () = self.stop.asked() => {}
             () = heard => {}
+            () = self.rescued.notified() => {}
             () = sleep(pause) => {}
         }
     }
@@ -224,17 +237,19 @@ impl Crew {
         failpoint::reach("rescued").await?;
         if rescued > 0 {
             tracing::info!(rescued, "gave jobs of workers that died back to the queue");
+            self.rescued.notify_waiters();
         }
         Ok(rescued)
     }
 
     async fn rescue_for_ever(&self) {
+        let usual = RESCUE_EVERY.min(self.etl.settings.lease / RESCUES_PER_LEASE);
         loop {
             self.reach.open().await;
             if let Err(error) = self.rescue().await {
                 tracing::debug!(error = error.chain(), "could not look for jobs of workers that died");
             }
-            sleep(RESCUE_EVERY.mul_f64(0.5 + rand::random::<f64>())).await;
+            sleep(usual.mul_f64(0.5 + rand::random::<f64>())).await;
         }
     }
 

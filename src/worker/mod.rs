@@ -13,6 +13,8 @@
 
 mod crew;
 mod ending;
+#[cfg(feature = "failpoints")]
+mod forgetful;
 mod heartbeat;
 mod load_file;
 mod load_job;
@@ -28,6 +30,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crew::{Crew, Until};
+#[cfg(feature = "failpoints")]
+pub use forgetful::forgetful;
 pub use heartbeat::StoreFactory;
 pub use stop::Stop;
 
@@ -79,8 +83,7 @@ pub struct SegmentLimits {
 impl SegmentLimits {
     /// For a worker that loads so many files side by side: its segments are 64 MiB together.
     pub fn shared_by(files: usize) -> Self {
-        let records_max = failpoint::segment_records().unwrap_or(100_000) as usize;
-        Self { records_max, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
+        Self { records_max: failpoint::records(100_000) as usize, bytes_max: 64 * 1024 * 1024 / files.max(1) as u64 }
     }
 }
 

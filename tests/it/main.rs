@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
 mod arrivals;
+mod chaos;
 mod conformance;
 mod deploy;
 mod directed;

@@ -288,7 +288,7 @@ pub(super) async fn walk_back_step(
     let sql = "SELECT records_done, target_table FROM loadline_files WHERE file = ? AND epoch = ? FOR UPDATE";
     let Some(mut row) = session.first(sql, (fence.file, fence.epoch)).await? else { return Ok(Walked::Lost) };
     let (done, holding): (u64, String) = (field(&mut row, "records_done")?, field(&mut row, "target_table")?);
-    let to = done.saturating_sub(failpoint::segment_records().unwrap_or(WALK_BACK_RECORDS_MAX));
+    let to = done.saturating_sub(failpoint::records(WALK_BACK_RECORDS_MAX));
     let rows = format!("DELETE FROM {} WHERE _file = ? AND _record > ?", quote(&holding));
     match session.execute(&rows, (fence.file, to)).await {
         // A table that somebody has dropped holds nothing any more.

@@ -129,7 +129,7 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, en
     let stands = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let stands: Option<(Count, String)> = c.query_row(sql, params![fence.file, fence.epoch], stands).optional()?;
     let Some((Count(done), holding)) = stands else { return Ok(Walked::Lost) };
-    let to = done.saturating_sub(failpoint::segment_records().unwrap_or(WALK_BACK_RECORDS_MAX));
+    let to = done.saturating_sub(failpoint::records(WALK_BACK_RECORDS_MAX));
     let left = Count(to);
     // A table that somebody has dropped holds nothing any more.
     if table::columns(c, &holding)?.is_some() {

@@ -14,12 +14,12 @@ const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.6f";
 /// Longest wait that a duration may name: keeps every time within four digits of a year.
 const WAIT_MAX: Duration = Duration::days(36_500);
 
-/// What is below a microsecond is cut off.
 /// A `run_after` that has passed by every clock, where a job need not wait: a clock that was ahead hides no job.
 pub(super) fn at_once() -> String {
     time_text(DateTime::UNIX_EPOCH)
 }
 
+/// What is below a microsecond is cut off.
 pub(super) fn time_text(at: DateTime<Utc>) -> String {
     at.format(TIME_FORMAT).to_string()
 }

@@ -467,6 +467,8 @@ pub async fn a_postponed_job_comes_back_with_the_next_attempt(store: &dyn JobSto
     let job = job_of(store, &["a"]).await;
     let first = claim(store).await;
     assert!(store.postpone(job, &first.token, Duration::ZERO, true, "busy").await.unwrap());
+    let waiting = store.job(job).await.unwrap().unwrap();
+    assert!(waiting.run_after <= waiting.created_time, "a clock that is ahead hides a job that need not wait");
     let second = claim(store).await;
     assert_eq!((second.job.id, second.job.attempts), (job, 2));
     assert_eq!(second.job.started_time, first.job.started_time, "started_time is that of the first claim");

@@ -404,12 +404,17 @@ pub fn hour(number: usize) -> String {
 }
 
 pub fn rows_of(path: &Path, sql: &str) -> Vec<Vec<String>> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    connection.busy_timeout(Duration::from_secs(30)).unwrap();
-    let mut statement = connection.prepare(sql).unwrap();
+    try_rows_of(path, sql).unwrap()
+}
+
+/// The same of a file that may not be there yet, or that somebody may hold.
+pub fn try_rows_of(path: &Path, sql: &str) -> rusqlite::Result<Vec<Vec<String>>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(Duration::from_secs(30))?;
+    let mut statement = connection.prepare(sql)?;
     let width = statement.column_count();
     let row = |row: &rusqlite::Row<'_>| (0..width).map(|i| row.get_ref(i).map(text)).collect();
-    statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
+    statement.query_map([], row)?.collect()
 }
 
 fn text(value: ValueRef<'_>) -> String {

@@ -17,6 +17,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -94,6 +95,16 @@ impl S3Server {
         Self::serve(S3ServiceBuilder::new(bucket.clone()), bucket)
     }
 
+    /// The same, for requests that are signed by whatever clock.
+    pub fn start_without_clock() -> Self {
+        let bucket = MemoryBucket::default();
+        let mut config = S3Config::default();
+        config.presigned_url_max_skew_time_secs = u32::MAX;
+        let mut service = S3ServiceBuilder::new(bucket.clone());
+        service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        Self::serve(service, bucket)
+    }
+
     /// A server of `s3s-fs` whose bucket is a folder below `root`: what is put into it by `std::fs` is there.
     pub fn start_in(root: &Path) -> Self {
         std::fs::create_dir_all(root.join(BUCKET)).unwrap();
@@ -121,15 +132,23 @@ impl S3Server {
         self.runtime = Some(runtime);
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The `source:` of a config, as a YAML mapping.
     pub fn source(&self, prefix: &str) -> String {
+        self.source_through(self.address, prefix)
+    }
+
+    /// The same for clients that reach it at another address.
+    pub fn source_through(&self, address: SocketAddr, prefix: &str) -> String {
         format!(
-            "{{url: \"s3://{BUCKET}/{prefix}\", endpoint: \"{}\", region: eu-west-1, allow_http: true}}",
-            self.endpoint()
+            "{{url: \"s3://{BUCKET}/{prefix}\", endpoint: \"http://{address}\", region: eu-west-1, allow_http: true}}"
         )
     }
 

@@ -29,14 +29,38 @@ impl Address {
 
     /// Every row of the query, each value as text, NULL as `NULL`.
     pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let rows: Vec<Row> = blocking(async {
-            let mut connection = connect(self.port, Some(&self.name)).await.unwrap();
-            let rows = connection.exec(sql, ()).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
-            connection.disconnect().await.unwrap();
-            rows
+        self.ask("DO 0", sql).unwrap_or_else(|error| panic!("{error}: {sql}"))
+    }
+
+    /// The same of a server that may be down; whoever holds the table is waited for a second.
+    pub fn try_rows(&self, sql: &str) -> mysql_async::Result<Vec<Vec<String>>> {
+        self.ask("SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1", sql)
+    }
+
+    fn ask(&self, first: &str, sql: &str) -> mysql_async::Result<Vec<Vec<String>>> {
+        let rows: mysql_async::Result<Vec<Row>> = blocking(async {
+            let mut connection = connect(self.port, Some(&self.name)).await?;
+            connection.query_drop(first).await?;
+            let rows = connection.exec(sql, ()).await?;
+            connection.disconnect().await?;
+            Ok(rows)
         });
         let text = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
-        rows.into_iter().map(|row| texts(row).into_iter().map(text).collect()).collect()
+        Ok(rows?.into_iter().map(|row| texts(row).into_iter().map(text).collect()).collect())
+    }
+
+    /// Runs a statement in no database, so that this one may be missing, on a server that may be down.
+    pub fn try_execute_on_server(&self, sql: &str) -> mysql_async::Result<()> {
+        blocking(async {
+            let mut connection = connect(self.port, None).await?;
+            connection.query_drop(sql).await?;
+            connection.disconnect().await
+        })
+    }
+
+    /// The same database behind another port of this machine, as it stands in a config.
+    pub fn url_through(&self, port: u16) -> String {
+        Self { port, name: self.name.clone() }.url()
     }
 
     /// Runs statements, one after another, separated by `;`.

@@ -59,7 +59,8 @@ impl Server {
     /// The one that all tests share. Leave it running, and its global variables as they are.
     pub fn shared(kind: Kind) -> Option<&'static Self> {
         static SHARED: [OnceLock<Option<Server>>; 2] = [OnceLock::new(), OnceLock::new()];
-        let server = SHARED[kind as usize].get_or_init(|| Self::find_and_start(kind, &[])).as_ref();
+        let server =
+            SHARED[kind as usize].get_or_init(|| Self::find_and_start(kind, &std::env::temp_dir(), &[])).as_ref();
         if server.is_none() {
             skipped(&format!("{kind:?} is not on this machine"));
         }
@@ -68,16 +69,21 @@ impl Server {
 
     /// A server of the test's own, with options behind those of all, such as `--binlog-format=STATEMENT`. Later ones win.
     pub fn start(kind: Kind, options: &[&str]) -> Option<Self> {
-        let server = Self::find_and_start(kind, options);
+        Self::start_in(&std::env::temp_dir(), kind, options)
+    }
+
+    /// The same with its data below a folder that the test has chosen.
+    pub fn start_in(parent: &Path, kind: Kind, options: &[&str]) -> Option<Self> {
+        let server = Self::find_and_start(kind, parent, options);
         if server.is_none() {
             skipped(&format!("{kind:?} is not on this machine"));
         }
         server
     }
 
-    fn find_and_start(kind: Kind, options: &[&str]) -> Option<Self> {
+    fn find_and_start(kind: Kind, parent: &Path, options: &[&str]) -> Option<Self> {
         let installed = install::find(kind)?;
-        let folder = tempfile::Builder::new().prefix("loadline-server-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("loadline-server-").tempdir_in(parent).unwrap().keep();
         if !Process::prepare(&installed.create_data(&folder), &folder) {
             give_up(kind, &folder);
         }
@@ -119,6 +125,11 @@ impl Server {
         if let Some(process) = self.process.lock().unwrap().take() {
             process.kill();
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_died(&self) -> bool {
+        self.process.lock().unwrap().as_ref().is_some_and(Process::has_ended)
     }
 
     /// After [`Server::kill`]: on the same port and data. Returns when it answers.

@@ -79,7 +79,7 @@ impl Process {
         self.pid
     }
 
-    fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
         stat.is_ok_and(|stat| stat.contains(") Z ")) || !Path::new(&format!("/proc/{}", self.pid)).exists()
     }

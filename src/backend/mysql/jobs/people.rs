@@ -6,7 +6,7 @@ use mysql_async::Value;
 
 use super::given::{GIVEN_MAX, given};
 use super::queue::AT_ONCE;
-use super::rows::{self, OF_JOB, ROWS_MAX, padded, shapes, sum_up};
+use super::rows::{self, BY_ID, OF_JOB, ROWS_MAX, padded, shapes, sum_up};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::{field, key_hash, placeholders, time_value};
@@ -20,7 +20,7 @@ const LOADED: &str = "(f.state = 'LOADED' OR (f.state = 'QUARANTINED' AND f.load
 
 pub(super) async fn retry(session: &mut Session, job: JobId, replacements: &[Replacement]) -> Result<bool, Fault> {
     let sql = format!(
-        "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = 0, expiries = 0, failure_msg = NULL, \
+        "UPDATE scanner_jobs {BY_ID} SET status = 'SENT_FOR_ETL', attempts = 0, expiries = 0, failure_msg = NULL, \
          run_after = {AT_ONCE}, started_time = NULL, finished_time = NULL, modified_time = NOW(6) \
          WHERE id = ? AND (status = 'FAILED' OR (status = 'LOADED' \
          AND EXISTS (SELECT 1 FROM scanner_files f {OF_JOB} WHERE f.job_id = ? AND f.state = 'UNLOADED')))"
@@ -63,7 +63,7 @@ pub(super) async fn release(session: &mut Session, replacements: &[Replacement])
 fn replace_sql(files: usize, set: &str) -> String {
     let columns = [("id", "SIGNED"), ("version", "CHAR"), ("size", "UNSIGNED"), ("modified", "DATETIME(6)")];
     format!(
-        "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id SET f.version = given.version, \
+        "UPDATE {} STRAIGHT_JOIN scanner_files f {BY_ID} ON f.id = given.id SET f.version = given.version, \
          f.size_in_bytes = given.size, f.modified_time = given.modified, {set}",
         given(&columns, files)
     )
@@ -150,13 +150,13 @@ pub(super) async fn revoke(session: &mut Session, files: &[i64]) -> Result<u64, 
         let ids = padded(ids);
         let among = placeholders(ids.len());
         let sql = format!(
-            "SELECT f.job_id FROM scanner_files f WHERE f.id IN ({among}) AND {LOADED} ORDER BY f.id FOR UPDATE"
+            "SELECT f.job_id FROM scanner_files f {BY_ID} WHERE f.id IN ({among}) AND {LOADED} ORDER BY f.id FOR UPDATE"
         );
         for mut row in session.rows(&sql, ids.clone()).await? {
             jobs.extend(field::<Option<JobId>>(&mut row, "job_id")?);
         }
         let sql = format!(
-            "UPDATE scanner_files f SET f.state = 'UNLOADED', f.rows_loaded = NULL, f.rows_rejected = NULL, \
+            "UPDATE scanner_files f {BY_ID} SET f.state = 'UNLOADED', f.rows_loaded = NULL, f.rows_rejected = NULL, \
              f.loaded_time = NULL, f.error = NULL, f.updated_time = NOW(6) WHERE f.id IN ({among}) AND {LOADED}"
         );
         revoked += session.execute(&sql, ids).await?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mysql_async::Value;
 
 use super::given::{GIVEN_MAX, given, value_if_any};
-use super::rows::{OF_JOB, fitting, shapes, sum_up};
+use super::rows::{BY_ID, OF_JOB, fitting, shapes, sum_up};
 use super::{people, rows};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
@@ -59,7 +59,7 @@ async fn give_back(session: &mut Session, which: &str, params: &[&str]) -> Resul
     for mut row in rows {
         let id: JobId = field(&mut row, "id")?;
         let sql = format!(
-            "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = GREATEST(attempts, 1) - 1, \
+            "UPDATE scanner_jobs {BY_ID} SET status = 'SENT_FOR_ETL', attempts = GREATEST(attempts, 1) - 1, \
              expiries = expiries + 1, claim_token = NULL, lease_owner = NULL, lease_until = NULL, \
              modified_time = NOW(6), run_after = {AT_ONCE} WHERE id = ? AND status = 'PROCESSING' AND {which}"
         );
@@ -89,12 +89,14 @@ pub(super) async fn claim(session: &mut Session, request: &ClaimRequest) -> Resu
     let id: JobId = field(&mut next, "id")?;
 
     let token = ClaimToken::random();
-    let sql = "UPDATE scanner_jobs SET status = 'PROCESSING', attempts = attempts + 1, claim_token = ?, \
-               lease_owner = ?, lease_until = NOW(6) + INTERVAL ? MICROSECOND, \
-               started_time = COALESCE(started_time, NOW(6)), modified_time = NOW(6) \
-               WHERE id = ? AND status = 'SENT_FOR_ETL'";
+    let sql = format!(
+        "UPDATE scanner_jobs {BY_ID} SET status = 'PROCESSING', attempts = attempts + 1, claim_token = ?, \
+         lease_owner = ?, lease_until = NOW(6) + INTERVAL ? MICROSECOND, \
+         started_time = COALESCE(started_time, NOW(6)), modified_time = NOW(6) \
+         WHERE id = ? AND status = 'SENT_FOR_ETL'"
+    );
     let params = (token.0.as_str(), request.owner.as_str(), micros(request.lease), id);
-    if session.execute(sql, params).await? != 1 {
+    if session.execute(&sql, params).await? != 1 {
         return Err(Error::internal("a job changed under the lock of its claim").into());
     }
     let job = people::job(session, id).await?;
@@ -110,9 +112,11 @@ pub(super) async fn confirm(
     token: &ClaimToken,
     lease: Duration,
 ) -> Result<bool, Fault> {
-    let sql = "UPDATE scanner_jobs SET lease_until = NOW(6) + INTERVAL ? MICROSECOND, modified_time = NOW(6) \
-               WHERE id = ? AND status = 'PROCESSING' AND claim_token = ?";
-    Ok(session.execute(sql, (micros(lease), job, token.0.as_str())).await? == 1)
+    let sql = format!(
+        "UPDATE scanner_jobs {BY_ID} SET lease_until = NOW(6) + INTERVAL ? MICROSECOND, modified_time = NOW(6) \
+         WHERE id = ? AND status = 'PROCESSING' AND claim_token = ?"
+    );
+    Ok(session.execute(&sql, (micros(lease), job, token.0.as_str())).await? == 1)
 }
 
 pub(super) async fn postpone(
@@ -124,12 +128,17 @@ pub(super) async fn postpone(
     reason: &str,
 ) -> Result<bool, Fault> {
     let attempts = if counted { "attempts" } else { "GREATEST(attempts, 1) - 1" };
+    let (run_after, wait) = match delay.is_zero() {
+        true => (AT_ONCE, None),
+        false => ("NOW(6) + INTERVAL ? MICROSECOND", Some(micros(delay))),
+    };
     let sql = format!(
-        "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = {attempts}, \
-         run_after = NOW(6) + INTERVAL ? MICROSECOND, failure_msg = ?, modified_time = NOW(6), claim_token = NULL, \
+        "UPDATE scanner_jobs {BY_ID} SET status = 'SENT_FOR_ETL', attempts = {attempts}, \
+         run_after = {run_after}, failure_msg = ?, modified_time = NOW(6), claim_token = NULL, \
          lease_owner = NULL, lease_until = NULL WHERE id = ? AND status = 'PROCESSING' AND claim_token = ?"
     );
-    let params = (micros(delay), fitting(reason), job, token.0.as_str());
+    let wait = wait.into_iter().map(Value::from);
+    let params: Vec<Value> = wait.chain([fitting(reason).into(), job.into(), token.0.as_str().into()]).collect();
     Ok(session.execute(&sql, params).await? == 1)
 }
 
@@ -142,10 +151,12 @@ pub(super) async fn end(
     reason: Option<&str>,
 ) -> Result<bool, Fault> {
     let status = if reason.is_some() { "FAILED" } else { "LOADED" };
-    let sql = "UPDATE scanner_jobs SET status = ?, failure_msg = ?, finished_time = NOW(6), modified_time = NOW(6), \
-               claim_token = NULL, lease_owner = NULL, lease_until = NULL \
-               WHERE id = ? AND status = 'PROCESSING' AND claim_token = ?";
-    if session.execute(sql, (status, reason.map(fitting), job, token.0.as_str())).await? != 1 {
+    let sql = format!(
+        "UPDATE scanner_jobs {BY_ID} SET status = ?, failure_msg = ?, finished_time = NOW(6), modified_time = NOW(6), \
+         claim_token = NULL, lease_owner = NULL, lease_until = NULL \
+         WHERE id = ? AND status = 'PROCESSING' AND claim_token = ?"
+    );
+    if session.execute(&sql, (status, reason.map(fitting), job, token.0.as_str())).await? != 1 {
         return Ok(false);
     }
     failpoint::reach("end.marked").await?;
@@ -187,7 +198,7 @@ async fn record_outcomes(session: &mut Session, job: JobId, outcomes: &[FileOutc
     ];
     for outcomes in shapes(outcomes, GIVEN_MAX) {
         let sql = format!(
-            "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id SET f.state = given.state, \
+            "UPDATE {} STRAIGHT_JOIN scanner_files f {BY_ID} ON f.id = given.id SET f.state = given.state, \
              f.rows_loaded = given.rows_loaded, f.rows_rejected = given.rows_rejected, f.error = given.error, \
              f.loaded_time = IF(given.is_loaded, NOW(6), f.loaded_time), f.updated_time = NOW(6)",
             given(&columns, outcomes.len())

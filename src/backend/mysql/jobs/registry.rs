@@ -11,7 +11,7 @@ use mysql_async::{Row, Value};
 
 use super::given::{GIVEN_MAX, given};
 use super::queue::AT_ONCE;
-use super::rows::{self, ROWS_MAX, fitting, padded, shapes, sum_up};
+use super::rows::{self, BY_ID, ROWS_MAX, fitting, padded, shapes, sum_up};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::{field, key_hash, placeholders, time_field_if_any, time_value};
@@ -78,9 +78,14 @@ pub(super) async fn scanned(session: &mut Session, feed: &str, at: DateTime<Utc>
 
 // -- what is known -------------------------------------------------------------------------------------------------
 
-const RECORDED: &str = "SELECT f.id, f.key_hash, f.version, f.state, f.loaded_time IS NOT NULL AS was_loaded, f.job_id, \
-                        COALESCE(j.status IN ('SENT_FOR_ETL', 'PROCESSING'), 0) AS job_is_open \
-                        FROM scanner_files f LEFT JOIN scanner_jobs j ON j.id = f.job_id";
+/// Files with what decides about them; `by` is the hint for the index that they are found by.
+fn recorded_sql(by: &str) -> String {
+    format!(
+        "SELECT f.id, f.key_hash, f.version, f.state, f.loaded_time IS NOT NULL AS was_loaded, f.job_id, \
+         COALESCE(j.status IN ('SENT_FOR_ETL', 'PROCESSING'), 0) AS job_is_open \
+         FROM scanner_files f {by} LEFT JOIN scanner_jobs j {BY_ID} ON j.id = f.job_id"
+    )
+}
 
 fn recorded(mut row: Row) -> Result<(KeyHash, Recorded), Fault> {
     let row = &mut row;
@@ -107,7 +112,7 @@ async fn find(
     for files in files.chunks(ROWS_MAX) {
         let hashes: Vec<Value> = files.iter().map(|(hash, _)| Value::from(hash.as_slice())).collect();
         let hashes = padded(&hashes);
-        let sql = format!("{RECORDED} WHERE f.feed = ? AND f.key_hash IN ({})", placeholders(hashes.len()));
+        let sql = format!("{} WHERE f.feed = ? AND f.key_hash IN ({})", recorded_sql(""), placeholders(hashes.len()));
         let params: Vec<Value> = std::iter::once(Value::from(feed)).chain(hashes).collect();
         for row in session.rows(&sql, params).await? {
             known.extend([recorded(row)?]);
@@ -256,7 +261,8 @@ async fn lock(session: &mut Session, ids: &[i64]) -> Result<Vec<(KeyHash, Record
     let ids: Vec<Value> = ids.iter().map(Value::from).collect();
     for ids in ids.chunks(ROWS_MAX) {
         let ids = padded(ids);
-        let sql = format!("{RECORDED} WHERE f.id IN ({}) ORDER BY f.id FOR UPDATE", placeholders(ids.len()));
+        let sql =
+            format!("{} WHERE f.id IN ({}) ORDER BY f.id FOR UPDATE", recorded_sql(BY_ID), placeholders(ids.len()));
         for row in session.rows(&sql, ids).await? {
             locked.push(recorded(row)?);
         }
@@ -267,7 +273,7 @@ async fn lock(session: &mut Session, ids: &[i64]) -> Result<Vec<(KeyHash, Record
 async fn quarantine(session: &mut Session, files: &[(Recorded, &ListedFile)]) -> Result<(), Fault> {
     for files in shapes(files, GIVEN_MAX) {
         let sql = format!(
-            "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id \
+            "UPDATE {} STRAIGHT_JOIN scanner_files f {BY_ID} ON f.id = given.id \
              SET f.state = 'QUARANTINED', f.error = given.error, f.updated_time = NOW(6)",
             given(&[("id", "SIGNED"), ("error", "CHAR")], files.len())
         );
@@ -284,7 +290,7 @@ async fn renew(session: &mut Session, files: &[(i64, &ListedFile)]) -> Result<()
     let columns = [("id", "SIGNED"), ("version", "CHAR"), ("size", "UNSIGNED"), ("modified", "DATETIME(6)")];
     for files in shapes(files, GIVEN_MAX) {
         let sql = format!(
-            "UPDATE {} STRAIGHT_JOIN scanner_files f ON f.id = given.id \
+            "UPDATE {} STRAIGHT_JOIN scanner_files f {BY_ID} ON f.id = given.id \
              SET f.state = 'FOUND', f.version = given.version, f.size_in_bytes = given.size, \
              f.modified_time = given.modified, f.job_id = NULL, f.rows_loaded = NULL, f.rows_rejected = NULL, \
              f.error = NULL, f.loaded_time = NULL, f.updated_time = NOW(6)",
@@ -364,7 +370,7 @@ async fn lock_found(session: &mut Session, feed: &str, ids: &[Value]) -> Result<
     for ids in ids.chunks(ROWS_MAX) {
         let ids = padded(ids);
         let sql = format!(
-            "SELECT id FROM scanner_files WHERE id IN ({}) AND feed = ? AND state = 'FOUND' ORDER BY id FOR UPDATE",
+            "SELECT id FROM scanner_files {BY_ID} WHERE id IN ({}) AND feed = ? AND state = 'FOUND' ORDER BY id FOR UPDATE",
             placeholders(ids.len())
         );
         let params: Vec<Value> = ids.into_iter().chain([Value::from(feed)]).collect();
@@ -378,7 +384,7 @@ async fn take(session: &mut Session, job: u64, ids: &[Value]) -> Result<u64, Fau
     for ids in ids.chunks(ROWS_MAX) {
         let ids = padded(ids);
         let sql = format!(
-            "UPDATE scanner_files SET state = 'IN_JOB', job_id = ?, updated_time = NOW(6) \
+            "UPDATE scanner_files {BY_ID} SET state = 'IN_JOB', job_id = ?, updated_time = NOW(6) \
              WHERE id IN ({}) AND state = 'FOUND'",
             placeholders(ids.len())
         );

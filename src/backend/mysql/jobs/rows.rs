@@ -23,6 +23,11 @@ pub(super) const FOUND_COLUMNS: &str = "id, `key`, size_in_bytes, modified_time,
 /// Where nearly all files are in no job, or in one, a server takes the index for worthless.
 pub(super) const OF_JOB: &str = "FORCE INDEX (scanner_files_job)";
 
+/// Where rows are changed or locked by their ids, and what else is asked of them only says whether. A server that takes a
+/// table for nearly empty, as a new one is until it has counted, would go through an index of that, or through all rows,
+/// and lock those of others on its way: deadlocks.
+pub(super) const BY_ID: &str = "FORCE INDEX (PRIMARY)";
+
 /// Rows of one statement at most: far below the 65,535 parameters that a statement may have.
 pub(super) const ROWS_MAX: usize = 1000;
 
@@ -108,7 +113,7 @@ pub(super) async fn sum_up(session: &mut Session, jobs: &BTreeSet<JobId>) -> Res
     for jobs in jobs.chunks(ROWS_MAX) {
         let jobs = padded(jobs);
         let sql = format!(
-            "UPDATE scanner_jobs SET {}, {} WHERE id IN ({}) AND status IN ('LOADED', 'FAILED')",
+            "UPDATE scanner_jobs {BY_ID} SET {}, {} WHERE id IN ({}) AND status IN ('LOADED', 'FAILED')",
             sum("rows_loaded"),
             sum("rows_rejected"),
             placeholders(jobs.len())

@@ -81,10 +81,11 @@ pub(super) fn postpone(
     reason: &str,
 ) -> Result<bool, Fault> {
     let now = clock::now();
+    let run_after = if delay.is_zero() { at_once() } else { time_text(after(now, delay)) };
     let sql = "UPDATE scanner_jobs SET status = 'SENT_FOR_ETL', attempts = attempts - ?6, run_after = ?3, failure_msg = ?4, modified_time = ?5, \
                claim_token = NULL, lease_owner = NULL, lease_until = NULL \
                WHERE id = ?1 AND status = 'PROCESSING' AND claim_token = ?2";
-    Ok(c.execute(sql, params![job, token.0, time_text(after(now, delay)), reason, time_text(now), !counted])? == 1)
+    Ok(c.execute(sql, params![job, token.0, run_after, reason, time_text(now), !counted])? == 1)
 }
 
 pub(super) fn complete(
