@@ -11,6 +11,7 @@
 
 mod bind;
 mod checksum;
+mod pieces;
 mod statement;
 mod table;
 
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use bind::{Cell, Columns};
 pub use checksum::Checksum;
+pub use pieces::{Piece, pieces};
 pub use statement::{insert_sql, rows_per_statement};
 pub use table::{FILE_COLUMN, RECORD_COLUMN, TableColumn, TableSpec};
 
@@ -86,11 +88,15 @@ pub struct AuditedFile {
     pub key: String,
     pub hour: DateTime<Utc>,
     pub entry: LedgerEntry,
-    /// Rows of the file in the table.
+    /// It is being taken out, or was when somebody died: `rows`, `rejects` and `checksum` of the entry still are those of
+    /// before, and only the tables and `records_done` move. Everything else in motion needs no mark: a segment is seen
+    /// whole or not at all.
+    pub walking_back: bool,
+    /// Rows of the file in the table that the entry names, which may be another than the feed's now; 0 where that is gone.
     pub rows: u64,
     /// Rows whose record is there already, or lies behind `records_done`.
     pub surplus: u64,
-    /// Its rejects.
+    /// Its rejects. Fewer than the ledger counts where they have been pruned.
     pub rejects: u64,
     /// Recomputed from the rows; `None` where that was not asked for.
     pub checksum: Option<i64>,

@@ -162,6 +162,13 @@ conformance! { ledger of crate::conformance::ledger, with db:
     old_rejects_are_pruned_and_their_counts_stay(db.warehouse(), db)
 }
 
+conformance! { audit of crate::conformance::audit, with db:
+    the_ledger_is_paged_with_what_the_tables_hold(db.warehouse())
+    rows_that_are_missing_doubled_or_too_many_are_counted(db.warehouse(), db)
+    rows_are_counted_in_the_table_that_the_ledger_names(db.warehouse(), db)
+    a_walk_back_is_marked_until_its_end(db.warehouse(), db)
+}
+
 conformance! { rows of crate::conformance::rows, with db:
     every_type_comes_back_exactly(db.warehouse(), db)
     a_wide_table_takes_all_of_its_rows(db.warehouse(), db)

@@ -22,7 +22,7 @@ use crate::warehouse::{Fence, FileNumber, LedgerKey, Progress, Standing, TableSp
 const WALK_BACK_RECORDS_MAX: u64 = 10_000;
 
 /// The plan of a file that is being walked back.
-const WALKING_BACK: &str = "";
+pub(super) const WALKING_BACK: &str = "";
 
 /// Files that one statement names.
 pub(super) const FILES_PER_STATEMENT: usize = 1_000;

@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{obstacles, reports, segment, table};
+use super::{audit, obstacles, reports, segment, table};
 use crate::config::MysqlDatabase;
 use crate::error::Result;
 use crate::warehouse::{
-    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker,
+    WalkEnd, Warehouse,
 };
 
 pub struct MysqlWarehouse {
@@ -108,5 +109,20 @@ impl Warehouse for MysqlWarehouse {
 
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         self.database.read(async |session| reports::reject_reasons(session, feed, keys).await).await
+    }
+
+    async fn audit(
+        &self,
+        feed: &str,
+        table: &TableSpec,
+        after: FileNumber,
+        limit: usize,
+        deep: bool,
+    ) -> Result<Vec<AuditedFile>> {
+        self.database.read_picture(async |session| audit::audit(session, feed, table, after, limit, deep).await).await
+    }
+
+    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
+        self.database.read_picture(async |session| audit::strays(session, table, limit).await).await
     }
 }

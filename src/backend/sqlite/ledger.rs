@@ -19,7 +19,7 @@ use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, T
 const WALK_BACK_RECORDS_MAX: u64 = 100_000;
 
 /// The plan of a file that is being walked back.
-const WALKING_BACK: &str = "";
+pub(super) const WALKING_BACK: &str = "";
 
 pub(super) const PROGRESS_COLUMNS: &str = "records_done, rows, rejects, checksum, invalid, complete";
 

@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{mounts, reports, segment, table};
+use super::{audit, mounts, reports, segment, table};
 use crate::error::Result;
 use crate::warehouse::{
-    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker,
+    WalkEnd, Warehouse,
 };
 
 pub struct SqliteWarehouse {
@@ -108,5 +109,22 @@ impl Warehouse for SqliteWarehouse {
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         let (feed, keys) = (feed.to_owned(), keys.to_vec());
         self.database.read(move |c| reports::reject_reasons(c, &feed, &keys)).await
+    }
+
+    async fn audit(
+        &self,
+        feed: &str,
+        table: &TableSpec,
+        after: FileNumber,
+        limit: usize,
+        deep: bool,
+    ) -> Result<Vec<AuditedFile>> {
+        let (feed, table) = (feed.to_owned(), table.clone());
+        self.database.read(move |c| audit::audit(c, &feed, &table, after, limit, deep)).await
+    }
+
+    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
+        let table = table.to_owned();
+        self.database.read(move |c| audit::strays(c, &table, limit)).await
     }
 }

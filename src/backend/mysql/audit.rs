@@ -1,0 +1,141 @@
+//! What an audit asks: the ledger, and beside it what the tables hold, on one picture.
+//!
+//! Counting goes by the index over (`_file`, `_record`), many files a statement and a long file in several.
+
+use std::collections::BTreeMap;
+
+use mysql_async::Params;
+
+use super::connection::{Session, quote};
+use super::fault::Fault;
+use super::ledger::{self, PROGRESS_COLUMNS, WALKING_BACK};
+use super::value::{field, key_text, time_field, time_field_if_any};
+use crate::warehouse::{AuditedFile, FileNumber, LedgerEntry, Piece, TableSpec, pieces};
+
+/// A page of the ledger, by the primary key: a page goes on where the last one ended.
+pub(super) async fn audit(
+    session: &mut Session,
+    feed: &str,
+    _table: &TableSpec,
+    after: FileNumber,
+    limit: usize,
+    _deep: bool,
+) -> Result<Vec<AuditedFile>, Fault> {
+    let mut files = page(session, feed, after, limit).await?;
+    let mut by_table: BTreeMap<String, Vec<(FileNumber, u64)>> = BTreeMap::new();
+    for file in &files {
+        let entry = &file.entry;
+        by_table.entry(entry.table.clone()).or_default().push((entry.file, entry.progress.records_done));
+    }
+    let mut counts = BTreeMap::new();
+    for (table, numbers) in by_table {
+        for piece in pieces(&numbers) {
+            count(session, &table, &piece, &mut counts).await?;
+        }
+    }
+    let rejects = rejects(session, &files).await?;
+    for file in &mut files {
+        let number = file.entry.file;
+        (file.rows, file.surplus) = counts.get(&number).copied().unwrap_or_default();
+        file.rejects = rejects.get(&number).copied().unwrap_or_default();
+    }
+    Ok(files)
+}
+
+async fn page(session: &mut Session, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<AuditedFile>, Fault> {
+    let sql = format!(
+        "SELECT file, `key`, hour, job, version, target_table, plan_hash, completed_time, unloaded_time, {PROGRESS_COLUMNS} \
+         FROM loadline_files FORCE INDEX (PRIMARY) WHERE feed = ? AND file > ? ORDER BY file LIMIT ?"
+    );
+    let rows = session.rows(&sql, (feed, after, limit as u64)).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            let row = &mut row;
+            let (plan, progress): (String, _) = (field(row, "plan_hash")?, ledger::progress(row)?);
+            Ok(AuditedFile {
+                key: key_text(field(row, "key")?)?,
+                hour: time_field(row, "hour")?,
+                walking_back: plan == WALKING_BACK && !progress.complete,
+                entry: LedgerEntry {
+                    file: field(row, "file")?,
+                    job: field(row, "job")?,
+                    version: field(row, "version")?,
+                    table: field(row, "target_table")?,
+                    completed: time_field_if_any(row, "completed_time")?,
+                    unloaded: time_field_if_any(row, "unloaded_time")?,
+                    progress,
+                },
+                rows: 0,
+                surplus: 0,
+                rejects: 0,
+                checksum: None,
+            })
+        })
+        .collect()
+}
+
+/// Rows, and those of them that are too many.
+type Counts = BTreeMap<FileNumber, (u64, u64)>;
+
+/// Adds what the table holds of a piece. A table that somebody has dropped holds nothing.
+async fn count(session: &mut Session, table: &str, piece: &Piece, counts: &mut Counts) -> Result<(), Fault> {
+    let sql = format!(
+        "SELECT f.file, count(*) AS found, \
+         count(DISTINCT CASE WHEN t._record BETWEEN 1 AND f.records_done THEN t._record END) AS due \
+         FROM loadline_files f JOIN {} t ON t._file = f.file WHERE f.file IN ({}){} GROUP BY f.file",
+        quote(table),
+        list(&piece.files),
+        within(piece)
+    );
+    let rows = match session.text_rows(&sql).await {
+        Err(fault) if fault.is_missing_table() => return Ok(()),
+        rows => rows?,
+    };
+    for mut row in rows {
+        let (found, due): (u64, u64) = (field(&mut row, "found")?, field(&mut row, "due")?);
+        let (rows, surplus) = counts.entry(field(&mut row, "file")?).or_default();
+        *rows += found;
+        *surplus += found - due;
+    }
+    Ok(())
+}
+
+fn list(files: &[FileNumber]) -> String {
+    files.iter().map(FileNumber::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The condition on `t._record`.
+fn within(piece: &Piece) -> String {
+    let after = piece.after.map(|after| format!(" AND t._record > {after}"));
+    let to = piece.to.map(|to| format!(" AND t._record <= {to}"));
+    [after, to].into_iter().flatten().collect()
+}
+
+async fn rejects(session: &mut Session, files: &[AuditedFile]) -> Result<BTreeMap<FileNumber, u64>, Fault> {
+    let (Some(first), Some(last)) = (files.first(), files.last()) else { return Ok(BTreeMap::new()) };
+    let numbers: Vec<FileNumber> = files.iter().map(|file| file.entry.file).collect();
+    let sql = format!(
+        "SELECT file, count(*) AS found FROM loadline_rejects WHERE file BETWEEN {} AND {} AND file IN ({}) GROUP BY file",
+        first.entry.file,
+        last.entry.file,
+        list(&numbers)
+    );
+    let rows = session.text_rows(&sql).await?;
+    rows.into_iter().map(|mut row| Ok((field(&mut row, "file")?, field(&mut row, "found")?))).collect()
+}
+
+/// From one number to the next by the index, whatever the rows of a file; then the rows of those that nobody knows.
+pub(super) async fn strays(session: &mut Session, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>, Fault> {
+    let table = quote(table);
+    let sql = format!(
+        "SELECT t._file, count(*) AS found FROM {table} t JOIN ( \
+           SELECT held._file FROM (SELECT DISTINCT _file FROM {table}) held \
+           LEFT JOIN loadline_files f ON f.file = held._file WHERE f.file IS NULL ORDER BY held._file LIMIT ?) stray \
+         ON stray._file = t._file GROUP BY t._file ORDER BY t._file"
+    );
+    let rows = match session.rows(&sql, Params::Positional(vec![(limit as u64).into()])).await {
+        Err(fault) if fault.is_missing_table() => return Ok(Vec::new()),
+        rows => rows?,
+    };
+    rows.into_iter().map(|mut row| Ok((field(&mut row, "_file")?, field(&mut row, "found")?))).collect()
+}
