@@ -19,6 +19,7 @@ pub mod engine;
 pub mod error;
 pub mod failpoint;
 pub mod feed;
+pub mod fingerprint;
 pub mod job;
 pub mod progress;
 pub mod retention;

@@ -11,6 +11,7 @@
 
 mod bind;
 mod checksum;
+mod double_text;
 mod pieces;
 mod statement;
 mod table;
@@ -23,12 +24,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub use bind::{Cell, Columns};
-pub use checksum::Checksum;
-pub use pieces::{Piece, pieces};
+pub use checksum::{Checksum, checksum_rule};
+pub use double_text::push_double;
+pub use pieces::{Found, Piece, pieces};
 pub use statement::{insert_sql, rows_per_statement};
 pub use table::{FILE_COLUMN, RECORD_COLUMN, TableColumn, TableSpec};
 
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::job::JobId;
 
 /// `loadline_files.file`, and `_file` in the feed's table.
@@ -62,9 +65,14 @@ pub struct Progress {
     pub rejects: u64,
     /// Sum over the file's rows, see [`Checksum`].
     pub checksum: i64,
+    /// What the checksum is made of, see [`checksum_rule`]; `None` before the first segment, and of files that an earlier
+    /// version loaded: what those sums mean is not known.
+    pub checksum_rule: Option<String>,
     /// Values that became NULL because they did not convert, by column; columns without any are left out.
     pub invalid: BTreeMap<String, u64>,
     pub complete: bool,
+    /// Of a complete file; `None` where an earlier version loaded it.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// A row of the ledger, as people ask for it.

@@ -169,6 +169,13 @@ conformance! { audit of crate::conformance::audit, with db:
     a_walk_back_is_marked_until_its_end(db.warehouse(), db)
 }
 
+conformance! { checksums of crate::conformance::checksums, with db:
+    the_database_gives_the_loaders_sum(db.warehouse(), db)
+    doubles_and_floats_have_one_text(db.warehouse(), db)
+    what_is_touched_is_found(db.warehouse(), db)
+    a_sum_under_another_rule_is_not_compared(db.warehouse(), db)
+}
+
 conformance! { rows of crate::conformance::rows, with db:
     every_type_comes_back_exactly(db.warehouse(), db)
     a_wide_table_takes_all_of_its_rows(db.warehouse(), db)

@@ -31,7 +31,9 @@ impl Fresh {
     }
 
     fn connection(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(&self.path).unwrap()
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        bring_functions(&connection);
+        connection
     }
 }
 
@@ -44,6 +46,26 @@ impl ReadBack for Fresh {
         let row = |row: &rusqlite::Row<'_>| (0..width).map(|i| row.get_ref(i).map(text)).collect();
         statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
     }
+}
+
+/// What the SQL of checksums needs, in the words of the README.
+fn bring_functions(connection: &rusqlite::Connection) {
+    use rusqlite::functions::{Context, FunctionFlags};
+    let crc32 = |context: &mut Context<'_>| {
+        let text: Option<Vec<u8>> = match context.get_raw(0) {
+            ValueRef::Null => None,
+            value => Some(value.as_bytes().unwrap().to_vec()),
+        };
+        Ok(text.map(|text| crc32fast::hash(&text)))
+    };
+    let double_text = |context: &mut Context<'_>| {
+        let mut text = String::new();
+        let value: Option<f64> = context.get(0)?;
+        value.into_iter().for_each(|value| loadline::warehouse::push_double(&mut text, value));
+        Ok(value.map(|_| text))
+    };
+    connection.create_scalar_function("crc32", 1, FunctionFlags::SQLITE_UTF8, crc32).unwrap();
+    connection.create_scalar_function("double_text", 1, FunctionFlags::SQLITE_UTF8, double_text).unwrap();
 }
 
 fn text(value: ValueRef<'_>) -> Option<String> {
@@ -147,6 +169,13 @@ conformance! { audit with db:
     rows_that_are_missing_doubled_or_too_many_are_counted(db.warehouse(), db)
     rows_are_counted_in_the_table_that_the_ledger_names(db.warehouse(), db)
     a_walk_back_is_marked_until_its_end(db.warehouse(), db)
+}
+
+conformance! { checksums with db:
+    the_database_gives_the_loaders_sum(db.warehouse(), db)
+    doubles_and_floats_have_one_text(db.warehouse(), db)
+    what_is_touched_is_found(db.warehouse(), db)
+    a_sum_under_another_rule_is_not_compared(db.warehouse(), db)
 }
 
 conformance! { rows with db:

@@ -6,38 +6,32 @@ use std::collections::BTreeMap;
 
 use mysql_async::Params;
 
+use super::checksum;
 use super::connection::{Session, quote};
 use super::fault::Fault;
 use super::ledger::{self, PROGRESS_COLUMNS, WALKING_BACK};
 use super::value::{field, key_text, time_field, time_field_if_any};
-use crate::warehouse::{AuditedFile, FileNumber, LedgerEntry, Piece, TableSpec, pieces};
+use crate::warehouse::{AuditedFile, FileNumber, Found, LedgerEntry, Piece, TableSpec, pieces};
 
 /// A page of the ledger, by the primary key: a page goes on where the last one ended.
 pub(super) async fn audit(
     session: &mut Session,
     feed: &str,
-    _table: &TableSpec,
+    table: &TableSpec,
     after: FileNumber,
     limit: usize,
-    _deep: bool,
+    deep: bool,
 ) -> Result<Vec<AuditedFile>, Fault> {
     let mut files = page(session, feed, after, limit).await?;
-    let mut by_table: BTreeMap<String, Vec<(FileNumber, u64)>> = BTreeMap::new();
-    for file in &files {
-        let entry = &file.entry;
-        by_table.entry(entry.table.clone()).or_default().push((entry.file, entry.progress.records_done));
-    }
-    let mut counts = BTreeMap::new();
-    for (table, numbers) in by_table {
-        for piece in pieces(&numbers) {
-            count(session, &table, &piece, &mut counts).await?;
+    for piece in pieces(&mut files, table, deep) {
+        for found in count(session, table, &piece).await? {
+            let at = files.binary_search_by_key(&found.file, |file| file.entry.file);
+            at.into_iter().for_each(|at| files[at].add(found));
         }
     }
     let rejects = rejects(session, &files).await?;
     for file in &mut files {
-        let number = file.entry.file;
-        (file.rows, file.surplus) = counts.get(&number).copied().unwrap_or_default();
-        file.rejects = rejects.get(&number).copied().unwrap_or_default();
+        file.rejects = rejects.get(&file.entry.file).copied().unwrap_or_default();
     }
     Ok(files)
 }
@@ -74,30 +68,27 @@ async fn page(session: &mut Session, feed: &str, after: FileNumber, limit: usize
         .collect()
 }
 
-/// Rows, and those of them that are too many.
-type Counts = BTreeMap<FileNumber, (u64, u64)>;
-
-/// Adds what the table holds of a piece. A table that somebody has dropped holds nothing.
-async fn count(session: &mut Session, table: &str, piece: &Piece, counts: &mut Counts) -> Result<(), Fault> {
+/// What the piece's table holds. One that somebody has dropped holds nothing.
+async fn count(session: &mut Session, table: &TableSpec, piece: &Piece) -> Result<Vec<Found>, Fault> {
+    let sum = if piece.summed { checksum::sum(table, "t") } else { "NULL".to_owned() };
     let sql = format!(
         "SELECT f.file, count(*) AS found, \
-         count(DISTINCT CASE WHEN t._record BETWEEN 1 AND f.records_done THEN t._record END) AS due \
+         count(DISTINCT CASE WHEN t._record BETWEEN 1 AND f.records_done THEN t._record END) AS due, {sum} AS checksum \
          FROM loadline_files f JOIN {} t ON t._file = f.file WHERE f.file IN ({}){} GROUP BY f.file",
-        quote(table),
+        quote(&piece.table),
         list(&piece.files),
         within(piece)
     );
     let rows = match session.text_rows(&sql).await {
-        Err(fault) if fault.is_missing_table() => return Ok(()),
+        Err(fault) if fault.is_missing_table() => return Ok(Vec::new()),
         rows => rows?,
     };
-    for mut row in rows {
-        let (found, due): (u64, u64) = (field(&mut row, "found")?, field(&mut row, "due")?);
-        let (rows, surplus) = counts.entry(field(&mut row, "file")?).or_default();
-        *rows += found;
-        *surplus += found - due;
-    }
-    Ok(())
+    let found = |mut row| {
+        let row = &mut row;
+        let (file, checksum) = (field(row, "file")?, field(row, "checksum")?);
+        Ok(Found { file, rows: field(row, "found")?, due: field(row, "due")?, checksum })
+    };
+    rows.into_iter().map(found).collect()
 }
 
 fn list(files: &[FileNumber]) -> String {

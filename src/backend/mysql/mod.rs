@@ -7,6 +7,7 @@
 //! cancellation it is closed, and the server rolls back what was open on it.
 
 mod audit;
+mod checksum;
 mod connection;
 mod fault;
 mod grants;

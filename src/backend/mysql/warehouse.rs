@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{audit, obstacles, reports, segment, table};
+use super::{audit, checksum, obstacles, reports, segment, table};
 use crate::config::MysqlDatabase;
 use crate::error::Result;
 use crate::warehouse::{
@@ -124,5 +124,9 @@ impl Warehouse for MysqlWarehouse {
 
     async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
         self.database.read_picture(async |session| audit::strays(session, table, limit).await).await
+    }
+
+    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String {
+        checksum::of_file(table, file)
     }
 }

@@ -2,45 +2,33 @@
 //!
 //! Counting goes by the index over (`_file`, `_record`), many files a statement and a long file in several.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, Row, params};
 
+use super::checksum;
 use super::fault::Fault;
 use super::ledger::{self, PROGRESS_COLUMNS, WALKING_BACK};
 use super::table::{self, quote};
 use super::value::{Count, key_text, time, time_if_any};
-use crate::warehouse::{AuditedFile, FileNumber, LedgerEntry, Piece, TableSpec, pieces};
+use crate::warehouse::{AuditedFile, FileNumber, Found, LedgerEntry, Piece, TableSpec, pieces};
 
 pub(super) fn audit(
     c: &Connection,
     feed: &str,
-    _table: &TableSpec,
+    table: &TableSpec,
     after: FileNumber,
     limit: usize,
-    _deep: bool,
+    deep: bool,
 ) -> Result<Vec<AuditedFile>, Fault> {
     let mut files = page(c, feed, after, limit)?;
-    let mut by_table: BTreeMap<String, Vec<(FileNumber, u64)>> = BTreeMap::new();
-    for file in &files {
-        let entry = &file.entry;
-        by_table.entry(entry.table.clone()).or_default().push((entry.file, entry.progress.records_done));
-    }
-    let mut counts = BTreeMap::new();
-    for (table, numbers) in by_table {
-        // A table that somebody has dropped holds nothing.
-        if table::columns(c, &table)?.is_none() {
-            continue;
-        }
-        for piece in pieces(&numbers) {
-            count(c, &table, &piece, &mut counts)?;
+    for piece in pieces(&mut files, table, deep) {
+        for found in count(c, table, &piece)? {
+            let at = files.binary_search_by_key(&found.file, |file| file.entry.file);
+            at.into_iter().for_each(|at| files[at].add(found));
         }
     }
     let mut rejects = c.prepare_cached("SELECT count(*) FROM loadline_rejects WHERE file = ?1")?;
     for file in &mut files {
-        let number = file.entry.file;
-        (file.rows, file.surplus) = counts.get(&number).copied().unwrap_or_default();
-        file.rejects = rejects.query_row([number], |row| row.get(0)).map(|Count(count)| count)?;
+        file.rejects = rejects.query_row([file.entry.file], |row| row.get(0)).map(|Count(count)| count)?;
     }
     Ok(files)
 }
@@ -78,28 +66,26 @@ fn audited_file(row: &Row<'_>) -> Result<AuditedFile, Fault> {
     })
 }
 
-/// Rows, and those of them that are too many.
-type Counts = BTreeMap<FileNumber, (u64, u64)>;
-
-/// Adds what the table holds of a piece.
-fn count(c: &Connection, table: &str, piece: &Piece, counts: &mut Counts) -> Result<(), Fault> {
+/// What the piece's table holds. One that somebody has dropped holds nothing.
+fn count(c: &Connection, table: &TableSpec, piece: &Piece) -> Result<Vec<Found>, Fault> {
+    if table::columns(c, &piece.table)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let sum = if piece.summed { checksum::sum(table, "t") } else { "NULL".to_owned() };
     let sql = format!(
         "SELECT f.file, count(*), \
-         count(DISTINCT CASE WHEN t._record BETWEEN 1 AND f.records_done THEN t._record END) \
+         count(DISTINCT CASE WHEN t._record BETWEEN 1 AND f.records_done THEN t._record END), {sum} \
          FROM loadline_files f CROSS JOIN {} t ON t._file = f.file WHERE f.file IN ({}){} GROUP BY f.file",
-        quote(table),
+        quote(&piece.table),
         list(&piece.files),
         within(piece)
     );
+    let found = |row: &Row<'_>| {
+        let (Count(rows), Count(due)) = (row.get(1)?, row.get(2)?);
+        Ok(Found { file: row.get(0)?, rows, due, checksum: row.get(3)? })
+    };
     let mut select = c.prepare(&sql)?;
-    let mut found = select.query([])?;
-    while let Some(row) = found.next()? {
-        let (Count(found), Count(due)) = (row.get(1)?, row.get(2)?);
-        let (rows, surplus) = counts.entry(row.get(0)?).or_default();
-        *rows += found;
-        *surplus += found - due;
-    }
-    Ok(())
+    Ok(select.query_map([], found)?.collect::<Result<_, _>>()?)
 }
 
 fn list(files: &[FileNumber]) -> String {

@@ -9,6 +9,7 @@
 //! Values that SQLite has no type for are canonical text: decimals, dates, times and 64-bit unsigned integers.
 
 mod audit;
+mod checksum;
 mod connection;
 mod fault;
 mod insert;

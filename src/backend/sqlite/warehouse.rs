@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{audit, mounts, reports, segment, table};
+use super::{audit, checksum, mounts, reports, segment, table};
 use crate::error::Result;
 use crate::warehouse::{
     AuditedFile, Begun, Fence, FileNumber, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker,
@@ -126,5 +126,9 @@ impl Warehouse for SqliteWarehouse {
     async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
         let table = table.to_owned();
         self.database.read(move |c| audit::strays(c, &table, limit)).await
+    }
+
+    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String {
+        checksum::of_file(table, file)
     }
 }

@@ -234,7 +234,15 @@ pub async fn segments_follow_each_other(warehouse: &dyn Warehouse, read: &dyn Re
     segment.reject(&[reject(151)]).await.unwrap();
     segment.write(&table(&[]), &rows(152..=200, 1)).await.unwrap();
     let invalid = [("age".to_owned(), 3), ("income \"net\"".to_owned(), 1)].into();
-    let end = Progress { records_done: 200, rows: 199, rejects: 1, checksum: i64::MIN, invalid, complete: true };
+    let end = Progress {
+        records_done: 200,
+        rows: 199,
+        rejects: 1,
+        checksum: i64::MIN,
+        invalid,
+        complete: true,
+        ..Progress::default()
+    };
     segment.commit(&end).await.unwrap();
 
     assert_eq!(progress(warehouse).await, end);
@@ -382,7 +390,8 @@ pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, 
     segment.write(&table(&[]), &rows(1..=5, 1)).await.unwrap();
     segment.reject(&[reject(6)]).await.unwrap();
     let invalid = [("id".to_owned(), 1)].into();
-    let loaded = Progress { records_done: 6, rows: 5, rejects: 1, checksum: 9, invalid, complete: true };
+    let loaded =
+        Progress { records_done: 6, rows: 5, rejects: 1, checksum: 9, invalid, complete: true, ..Progress::default() };
     segment.commit(&loaded).await.unwrap();
 
     let mine = fence(&take(warehouse, "v1", OTHER_PLAN).await, OTHER_PLAN);
