@@ -12,8 +12,8 @@ use super::{Cli, Command};
 use crate::error::{Error, Result};
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft,
-    JobFilter, JobId, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection,
-    Watermark,
+    JobFilter, JobId, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, Restored, ScannerLock,
+    Selection, Watermark,
 };
 use crate::warehouse::{
     AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
@@ -185,6 +185,15 @@ impl JobStore for FakeStore {
         unasked()
     }
     async fn loaded_files(&self, _: &Selection, _: i64, _: usize) -> Result<Vec<FileRecord>> {
+        unasked()
+    }
+    async fn registry(&self, _: &str, _: i64, _: usize) -> Result<Vec<FileRecord>> {
+        unasked()
+    }
+    async fn restore(&self, _: &str, _: &[Restored]) -> Result<u64> {
+        unasked()
+    }
+    async fn requeue(&self, _: &[i64]) -> Result<u64> {
         unasked()
     }
     async fn revoke(&self, _: &[i64]) -> Result<u64> {

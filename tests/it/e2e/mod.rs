@@ -3,6 +3,7 @@
 //!
 //! Tests low in the crate hold the parts; these hold that they are wired to what the contract promises.
 
+mod audit;
 mod concurrency;
 mod demo;
 mod exit_codes;
