@@ -82,12 +82,13 @@ impl FileReceipt {
     }
 }
 
-/// Hands out the receipts of a feed's files one by one, by file number: those whose hour is not before `since`.
+/// Hands out the receipts of a feed's files one by one, by file number: those whose hour is not before `since`. Ends early
+/// where `hand_out` says false.
 pub async fn receipts(
     warehouse: &dyn Warehouse,
     feed: &Feed,
     since: Option<DateTime<Utc>>,
-    mut hand_out: impl FnMut(FileReceipt) -> Result<()> + Send,
+    mut hand_out: impl FnMut(FileReceipt) -> Result<bool> + Send,
 ) -> Result<()> {
     let table = TableSpec::of(feed);
     let mut after = 0;
@@ -95,8 +96,12 @@ pub async fn receipts(
         let page = warehouse.ledger(&feed.name, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.entry.file;
-        let wanted = page.into_iter().filter(|found| since.is_none_or(|since| found.hour >= since));
-        wanted.filter_map(|found| FileReceipt::of(&feed.name, &table, found, warehouse)).try_for_each(&mut hand_out)?;
+        for found in page.into_iter().filter(|found| since.is_none_or(|since| found.hour >= since)) {
+            let Some(receipt) = FileReceipt::of(&feed.name, &table, found, warehouse) else { continue };
+            if !hand_out(receipt)? {
+                return Ok(());
+            }
+        }
     }
 }
 

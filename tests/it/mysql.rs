@@ -208,18 +208,21 @@ fn fresh_ones() -> impl Iterator<Item = Fresh> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_setup_that_was_killed_is_ended_by_the_next() {
     for db in fresh_ones() {
-        assert_eq!(db.warehouse().migrate().await.unwrap().len(), 3);
-        for (version, left) in [(0, 3), (1, 2), (2, 1), (3, 0)] {
+        assert_eq!(db.warehouse().migrate().await.unwrap().len(), 4);
+        for (version, left) in [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)] {
             db.0.execute(&[&format!("UPDATE loadline_schema SET version = {version}")]);
             assert_eq!(db.warehouse().migrate().await.unwrap().len(), left);
         }
         db.0.execute(&[
             "UPDATE loadline_schema SET version = 2",
-            "ALTER TABLE loadline_files DROP COLUMN unloaded_time",
+            "ALTER TABLE loadline_files DROP COLUMN unloaded_time, DROP COLUMN bytes",
         ]);
         let error = db.warehouse().progress("loans", &[]).await.unwrap_err();
         assert_eq!(error.exit_code(), 2, "an older schema is refused: {error}");
-        assert_eq!(db.warehouse().migrate().await.unwrap(), ["3 loadline_files.unloaded_time"]);
+        assert_eq!(
+            db.warehouse().migrate().await.unwrap(),
+            ["3 loadline_files.unloaded_time", "4 loadline_files.sha256"]
+        );
         let older = db.warehouse();
         db.0.execute(&["UPDATE loadline_schema SET version = 2"]);
         assert_eq!(older.version().await.unwrap(), Some(2));
@@ -253,7 +256,7 @@ async fn a_database_that_is_missing_is_created_by_setup_only() {
         assert_eq!((error.exit_code(), error.hint_text()), (2, Some("run `loadline setup`")));
         let listed = format!("SELECT count(*) FROM information_schema.schemata WHERE schema_name = '{name}'");
         assert_eq!(db.query(&listed).await, [texts(&["0"])]);
-        assert_eq!(warehouse.migrate().await.unwrap().len(), 3);
+        assert_eq!(warehouse.migrate().await.unwrap().len(), 4);
         assert_eq!(db.query(&listed).await, [texts(&["1"])]);
         db.0.server.execute(&[&format!("DROP DATABASE `{}`", name.replace('`', "``"))]);
     }

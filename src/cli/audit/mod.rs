@@ -4,6 +4,7 @@
 
 mod next;
 mod page;
+mod receipt;
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -18,6 +19,7 @@ use super::{Context, Exit, Watcher, parse_time};
 use crate::auditor::{Auditor, FeedAudit, Request};
 use crate::clock;
 use crate::error::Result;
+use crate::feed::Feed;
 use page::Page;
 
 /// Compare source, registry, ledger and table, file by file, and say where they disagree
@@ -32,8 +34,12 @@ use page::Page;
 /// reporting database has lost, for one because it was put back from a backup, are queued
 /// again for `loadline etl`. Nothing is loaded twice. Without --yes it says what it would do.
 ///
+/// --receipt prints, for an auditor who need not trust loadline, of every loaded file its bytes,
+/// their SHA-256, records, rows, rejects and checksum, and the SQL that counts them again.
+///
 ///   loadline audit --since 2026-01-31 --deep
 ///   loadline audit --repair --yes
+///   loadline audit --receipt -o json > receipt.json
 ///
 /// Exit code 5 when anything disagrees (after a repair: when anything is left), else 0.
 #[derive(Debug, Args)]
@@ -59,6 +65,10 @@ pub struct AuditArgs {
     #[arg(long, requires = "repair")]
     pub yes: bool,
 
+    /// Instead of an audit, print a receipt of every loaded file
+    #[arg(long, conflicts_with_all = ["deep", "repair"])]
+    pub receipt: bool,
+
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: PageFormat,
@@ -66,6 +76,10 @@ pub struct AuditArgs {
 
 pub async fn run(args: &AuditArgs, context: &Context, watcher: &Watcher) -> Result<Exit> {
     let (begun, now) = (Instant::now(), clock::now());
+    if args.receipt {
+        receipt::print(args, context, &feeds(args, context)?, now).await?;
+        return Ok(Exit::Done);
+    }
     let audits = audit(args, context, now, watcher).await?;
     let source_url = context.source()?.url().to_owned();
     let page = Page { args, audits: &audits, now, took: begun.elapsed(), source_url, global: &context.global };
@@ -78,12 +92,16 @@ pub async fn run(args: &AuditArgs, context: &Context, watcher: &Watcher) -> Resu
     Ok(if agree { Exit::Done } else { Exit::Disagree })
 }
 
-/// Audits the feeds one after another, and every table once.
-async fn audit(args: &AuditArgs, context: &Context, now: DateTime<Utc>, watcher: &Watcher) -> Result<Vec<FeedAudit>> {
-    let feeds = match &args.feed {
+fn feeds<'a>(args: &AuditArgs, context: &'a Context) -> Result<Vec<&'a Feed>> {
+    Ok(match &args.feed {
         Some(name) => vec![context.config.feed(name)?],
         None => context.config.feeds.iter().collect(),
-    };
+    })
+}
+
+/// Audits the feeds one after another, and every table once.
+async fn audit(args: &AuditArgs, context: &Context, now: DateTime<Utc>, watcher: &Watcher) -> Result<Vec<FeedAudit>> {
+    let feeds = feeds(args, context)?;
     let (store, warehouse, source) = (context.job_store().await?, context.warehouse().await?, context.source()?);
     let request = Request { since: args.since, deep: args.deep, repair: args.repair && args.yes };
     let (mut audits, mut tables) = (Vec::with_capacity(feeds.len()), HashSet::new());

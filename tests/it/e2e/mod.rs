@@ -20,6 +20,7 @@ mod production;
 pub mod project;
 mod quarantine;
 mod real_files;
+mod receipt;
 mod rejects;
 mod retention;
 mod same_everywhere;

@@ -57,9 +57,7 @@ impl Bench {
         block_on(async {
             let planner = engine::LoadPlanner::new(&self.source, &self.config.feeds[0]).await.unwrap();
             let mut stream = planner.over(std::slice::from_ref(&self.file)).file(0).unwrap();
-            while stream.next().await.unwrap().is_some() {
-                assert_eq!(stream.fingerprint(), None);
-            }
+            while stream.next().await.unwrap().is_some() {}
             stream.fingerprint()
         })
     }
