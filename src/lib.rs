@@ -22,6 +22,7 @@ pub mod feed;
 pub mod fingerprint;
 pub mod job;
 pub mod progress;
+pub mod receipt;
 pub mod retention;
 pub mod scanner;
 pub mod source;

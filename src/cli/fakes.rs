@@ -16,7 +16,8 @@ use crate::job::{
     Selection, Watermark,
 };
 use crate::warehouse::{
-    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 pub fn args(line: &str) -> Command {
@@ -270,5 +271,17 @@ impl Warehouse for FakeWarehouse {
     }
     async fn prune_rejects(&self, _: DateTime<Utc>, _: usize) -> Result<u64> {
         unasked()
+    }
+    async fn ledger(&self, _: &str, _: FileNumber, _: usize) -> Result<Vec<KeyedEntry>> {
+        unasked()
+    }
+    async fn audit(&self, _: &str, _: &TableSpec, _: FileNumber, _: usize, _: bool) -> Result<Vec<AuditedFile>> {
+        unasked()
+    }
+    async fn strays(&self, _: &str, _: usize) -> Result<Vec<(FileNumber, u64)>> {
+        unasked()
+    }
+    fn checksum_sql(&self, _: &TableSpec, _: FileNumber) -> String {
+        String::new()
     }
 }

@@ -11,9 +11,8 @@ use super::connection::{Session, quote};
 use super::fault::Fault;
 use super::ledger::{self, PROGRESS_COLUMNS, WALKING_BACK};
 use super::value::{field, key_text, time_field, time_field_if_any};
-use crate::warehouse::{AuditedFile, FileNumber, Found, LedgerEntry, Piece, TableSpec, pieces};
+use crate::warehouse::{AuditedFile, FileNumber, Found, KeyedEntry, LedgerEntry, Piece, TableSpec, pieces};
 
-/// A page of the ledger, by the primary key: a page goes on where the last one ended.
 pub(super) async fn audit(
     session: &mut Session,
     feed: &str,
@@ -22,7 +21,8 @@ pub(super) async fn audit(
     limit: usize,
     deep: bool,
 ) -> Result<Vec<AuditedFile>, Fault> {
-    let mut files = page(session, feed, after, limit).await?;
+    let found = page(session, feed, after, limit).await?;
+    let mut files: Vec<AuditedFile> = found.into_iter().map(AuditedFile::uncounted).collect();
     for piece in pieces(&mut files, table, deep) {
         for found in count(session, table, &piece).await? {
             let at = files.binary_search_by_key(&found.file, |file| file.entry.file);
@@ -36,7 +36,13 @@ pub(super) async fn audit(
     Ok(files)
 }
 
-async fn page(session: &mut Session, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<AuditedFile>, Fault> {
+/// By the primary key: a page goes on where the last one ended.
+pub(super) async fn page(
+    session: &mut Session,
+    feed: &str,
+    after: FileNumber,
+    limit: usize,
+) -> Result<Vec<KeyedEntry>, Fault> {
     let sql = format!(
         "SELECT file, `key`, hour, job, version, target_table, plan_hash, completed_time, unloaded_time, {PROGRESS_COLUMNS} \
          FROM loadline_files FORCE INDEX (PRIMARY) WHERE feed = ? AND file > ? ORDER BY file LIMIT ?"
@@ -46,7 +52,7 @@ async fn page(session: &mut Session, feed: &str, after: FileNumber, limit: usize
         .map(|mut row| {
             let row = &mut row;
             let (plan, progress): (String, _) = (field(row, "plan_hash")?, ledger::progress(row)?);
-            Ok(AuditedFile {
+            Ok(KeyedEntry {
                 key: key_text(field(row, "key")?)?,
                 hour: time_field(row, "hour")?,
                 walking_back: plan == WALKING_BACK && !progress.complete,
@@ -59,10 +65,6 @@ async fn page(session: &mut Session, feed: &str, after: FileNumber, limit: usize
                     unloaded: time_field_if_any(row, "unloaded_time")?,
                     progress,
                 },
-                rows: 0,
-                surplus: 0,
-                rejects: 0,
-                checksum: None,
             })
         })
         .collect()

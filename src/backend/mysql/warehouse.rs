@@ -12,8 +12,8 @@ use super::{audit, checksum, obstacles, reports, segment, table};
 use crate::config::MysqlDatabase;
 use crate::error::Result;
 use crate::warehouse::{
-    AuditedFile, Begun, Fence, FileNumber, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker,
-    WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 pub struct MysqlWarehouse {
@@ -109,6 +109,10 @@ impl Warehouse for MysqlWarehouse {
 
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         self.database.read(async |session| reports::reject_reasons(session, feed, keys).await).await
+    }
+
+    async fn ledger(&self, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>> {
+        self.database.read(async |session| audit::page(session, feed, after, limit).await).await
     }
 
     async fn audit(

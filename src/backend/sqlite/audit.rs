@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::ledger::{self, PROGRESS_COLUMNS, WALKING_BACK};
 use super::table::{self, quote};
 use super::value::{Count, key_text, time, time_if_any};
-use crate::warehouse::{AuditedFile, FileNumber, Found, LedgerEntry, Piece, TableSpec, pieces};
+use crate::warehouse::{AuditedFile, FileNumber, Found, KeyedEntry, LedgerEntry, Piece, TableSpec, pieces};
 
 pub(super) fn audit(
     c: &Connection,
@@ -19,7 +19,8 @@ pub(super) fn audit(
     limit: usize,
     deep: bool,
 ) -> Result<Vec<AuditedFile>, Fault> {
-    let mut files = page(c, feed, after, limit)?;
+    let found = page(c, feed, after, limit)?;
+    let mut files: Vec<AuditedFile> = found.into_iter().map(AuditedFile::uncounted).collect();
     for piece in pieces(&mut files, table, deep) {
         for found in count(c, table, &piece)? {
             let at = files.binary_search_by_key(&found.file, |file| file.entry.file);
@@ -34,19 +35,19 @@ pub(super) fn audit(
 }
 
 /// By the primary key: a page goes on where the last one ended.
-fn page(c: &Connection, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<AuditedFile>, Fault> {
+pub(super) fn page(c: &Connection, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>, Fault> {
     let sql = format!(
         "SELECT file, key, hour, job, version, target_table, plan_hash, completed_time, unloaded_time, {PROGRESS_COLUMNS} \
          FROM loadline_files WHERE +feed = ?1 AND file > ?2 ORDER BY file LIMIT ?3"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut select = c.prepare_cached(&sql)?;
-    select.query_and_then(params![feed, after, limit], audited_file)?.collect()
+    select.query_and_then(params![feed, after, limit], keyed_entry)?.collect()
 }
 
-fn audited_file(row: &Row<'_>) -> Result<AuditedFile, Fault> {
+fn keyed_entry(row: &Row<'_>) -> Result<KeyedEntry, Fault> {
     let (plan, hour, progress): (String, String, _) = (row.get("plan_hash")?, row.get("hour")?, ledger::progress(row)?);
-    Ok(AuditedFile {
+    Ok(KeyedEntry {
         key: key_text(row.get("key")?)?,
         hour: time(&hour)?,
         walking_back: plan == WALKING_BACK && !progress.complete,
@@ -59,10 +60,6 @@ fn audited_file(row: &Row<'_>) -> Result<AuditedFile, Fault> {
             unloaded: time_if_any(row.get("unloaded_time")?)?,
             progress,
         },
-        rows: 0,
-        surplus: 0,
-        rejects: 0,
-        checksum: None,
     })
 }
 

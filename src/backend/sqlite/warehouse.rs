@@ -12,8 +12,8 @@ use super::migrations::REPORTING;
 use super::{audit, checksum, mounts, reports, segment, table};
 use crate::error::Result;
 use crate::warehouse::{
-    AuditedFile, Begun, Fence, FileNumber, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker,
-    WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 pub struct SqliteWarehouse {
@@ -109,6 +109,11 @@ impl Warehouse for SqliteWarehouse {
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         let (feed, keys) = (feed.to_owned(), keys.to_vec());
         self.database.read(move |c| reports::reject_reasons(c, &feed, &keys)).await
+    }
+
+    async fn ledger(&self, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>> {
+        let feed = feed.to_owned();
+        self.database.read(move |c| audit::page(c, &feed, after, limit)).await
     }
 
     async fn audit(
