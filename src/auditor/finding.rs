@@ -76,7 +76,11 @@ fn told(kind: Kind, picture: &Picture) -> (String, String) {
     match kind {
         Kind::Missing => (format!("a file of {} bytes", record.map_or(0, |record| record.size)), at_source(picture)),
         Kind::Changed => (format!("version {}", record.map_or("", |record| &record.version)), at_source(picture)),
-        Kind::RowsLost | Kind::VersionDiffers | Kind::CountsDiffer => (registry(record), in_ledger(ledger)),
+        Kind::RowsLost | Kind::CountsDiffer => (registry(record), in_ledger(ledger)),
+        Kind::VersionDiffers => (
+            record.map_or_else(String::new, |record| format!("version {}", record.version)),
+            ledger.map_or_else(String::new, |file| format!("ledger: version {}", file.entry.version)),
+        ),
         Kind::NotRegistered | Kind::Unfinished => (in_ledger(ledger), registry(record)),
         Kind::StateDiffers if record.is_some_and(|record| record.state == FileState::InJob) => {
             let job =
@@ -124,7 +128,7 @@ fn registry(record: Option<&FileRecord>) -> String {
     match record.state {
         FileState::Loaded | FileState::Quarantined if record.loaded_time.is_some() => {
             let counts = counts(record.rows_loaded, record.rows_rejected);
-            format!("registry: {state}, version {}, {counts}", record.version)
+            format!("registry: {state}, {counts}")
         }
         FileState::InJob => format!("registry: {state} {}", record.job_id.unwrap_or_default()),
         _ => format!("registry: {state}"),
@@ -138,7 +142,7 @@ fn in_ledger(file: Option<&AuditedFile>) -> String {
     match () {
         () if entry.unloaded.is_some() && progress.records_done == 0 => "ledger: unloaded".to_owned(),
         () if entry.unloaded.is_some() => format!("ledger: unloaded up to record {}", progress.records_done),
-        () if progress.complete => format!("ledger: complete, version {}, {counts}", entry.version),
+        () if progress.complete => format!("ledger: complete, {counts}"),
         () if progress.records_done == 0 => "ledger: nothing loaded".to_owned(),
         () => format!("ledger: {} records loaded, not complete", progress.records_done),
     }

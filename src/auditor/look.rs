@@ -201,7 +201,7 @@ fn unheard_of(key: &str, auditor: &Auditor<'_>) -> ListedFile {
 }
 
 /// First number and length of the runs that hold all of the numbers.
-fn runs(mut numbers: Vec<i64>) -> Vec<(i64, usize)> {
+pub(super) fn runs(mut numbers: Vec<i64>) -> Vec<(i64, usize)> {
     numbers.sort_unstable();
     let mut runs: Vec<(i64, i64)> = Vec::new();
     for number in numbers {

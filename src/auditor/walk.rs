@@ -6,6 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use futures::StreamExt;
 
 use super::compare::{self, AtSource, Claimed, Registered, Rules};
+use super::look::runs;
 use super::{Auditor, FeedAudit};
 use crate::error::Result;
 use crate::job::{FileState, Job, JobFilter, JobId, JobStatus};
@@ -16,6 +17,8 @@ use crate::warehouse::{AuditedFile, FileNumber};
 const PAGE: usize = 1000;
 /// Ledger rows read at a time, at most, and about as many rows of the table beside them.
 const FILES_MAX: usize = 1000;
+/// So many before it is known how long they are.
+const FILES_AT_FIRST: usize = 10;
 const ROWS_A_PAGE: u64 = 2_000_000;
 /// With checksums, which cost the database more.
 const ROWS_A_DEEP_PAGE: u64 = 200_000;
@@ -120,17 +123,46 @@ impl Auditor<'_> {
     }
 
     async fn walk_ledger(&self, walk: &mut Walk<'_>) -> Result<()> {
-        let (table, mut after, mut limit) = (self.table(), 0, 10);
-        loop {
-            let page = self.warehouse.audit(&self.feed.name, &table, after, limit, self.request.deep).await?;
-            let Some(last) = page.last() else { break };
-            after = last.entry.file;
-            limit = next_limit(&page, self.request.deep);
-            (self.seen)(page.len() as u64);
-            let since = walk.since;
-            page.iter().filter(|file| since.is_none_or(|since| file.hour >= since)).for_each(|file| walk.ledger(file));
+        let mut limit = FILES_AT_FIRST;
+        match walk.since {
+            None => self.walk_numbers(walk, (1, FileNumber::MAX), &mut limit).await?,
+            // Rows of earlier files are not even counted.
+            Some(since) => {
+                let mut after = 0;
+                loop {
+                    let page = self.warehouse.ledger(&self.feed.name, after, PAGE).await?;
+                    let Some(last) = page.last() else { break };
+                    after = last.entry.file;
+                    let numbers = page.iter().filter(|file| file.hour >= since).map(|file| file.entry.file).collect();
+                    for (first, length) in runs(numbers) {
+                        self.walk_numbers(walk, (first, first - 1 + length as i64), &mut limit).await?;
+                    }
+                }
+            }
         }
         walk.not_in_ledger();
+        Ok(())
+    }
+
+    async fn walk_numbers(
+        &self,
+        walk: &mut Walk<'_>,
+        (first, last): (FileNumber, FileNumber),
+        limit: &mut usize,
+    ) -> Result<()> {
+        let (table, since, mut after) = (self.table(), walk.since, first - 1);
+        while after < last {
+            let left = usize::try_from(last - after).unwrap_or(usize::MAX);
+            let at_a_time = (*limit).min(left);
+            let page = self.warehouse.audit(&self.feed.name, &table, after, at_a_time, self.request.deep).await?;
+            let Some(end) = page.last() else { break };
+            after = end.entry.file;
+            *limit = next_limit(&page, self.request.deep);
+            (self.seen)(page.len() as u64);
+            let in_scope =
+                |file: &&AuditedFile| file.entry.file <= last && since.is_none_or(|since| file.hour >= since);
+            page.iter().filter(in_scope).for_each(|file| walk.ledger(file));
+        }
         Ok(())
     }
 

@@ -65,18 +65,19 @@ fn books_that_agree_are_said_to_agree() {
 fn each_way_to_disagree_is_found() {
     everywhere("events", EVENTS_SCHEMA, "scanner: {max_job_files: 2}", |project| {
         loaded(project, 4);
-        let first = project.row(Db::Metadata, "SELECT min(id) FROM scanner_files");
+        let first = project.row(Db::Metadata, "SELECT id FROM scanner_files ORDER BY hour");
         let first = format!("WHERE id = {first}");
         let job = project.job(1);
         let file_of = |what: &str| format!("UPDATE scanner_files SET {what} {first}");
         let job_of = |what: &str| format!("UPDATE scanner_jobs SET {what} WHERE id = {job}");
-        let lost = format!("UPDATE loadline_files SET complete = 0 WHERE file = 1");
-        let complete = "UPDATE loadline_files SET complete = 1 WHERE file = 1".to_owned();
+        let number = project.row(Db::Reporting, "SELECT file FROM loadline_files ORDER BY hour");
+        let lost = format!("UPDATE loadline_files SET complete = 0 WHERE file = {number}");
+        let complete = format!("UPDATE loadline_files SET complete = 1 WHERE file = {number}");
         let (metadata, reporting) = (Db::Metadata, Db::Reporting);
         // Where, what is done to it, how it is undone, what is found.
         let tampering: Vec<(Db, String, String, &[&str])> = vec![
             (reporting, lost.clone(), complete.clone(), &["rows_lost"]),
-            (metadata, file_of("feed = 'other'"), file_of("feed = 'events'"), &["job_differs", "not_registered"]),
+            (metadata, file_of("feed = 'other'"), file_of("feed = 'events'"), &["not_registered"]),
             (metadata, file_of("rows_loaded = 7"), file_of("rows_loaded = 3"), &["counts_differ", "job_differs"]),
             (metadata, file_of("rows_rejected = 2"), file_of("rows_rejected = 1"), &["counts_differ", "job_differs"]),
             (metadata, file_of("state = 'FAILED'"), file_of("state = 'LOADED'"), &["job_differs", "state_differs"]),
@@ -119,26 +120,33 @@ fn each_way_to_disagree_is_found() {
             ),
             (
                 reporting,
-                "UPDATE loadline_rejects SET file = 99 WHERE file = 1".to_owned(),
-                "UPDATE loadline_rejects SET file = 1 WHERE file = 99".to_owned(),
-                &["rejects_differ"],
+                "UPDATE loadline_rejects SET file = 2, record = 77 WHERE file = 1".to_owned(),
+                "UPDATE loadline_rejects SET file = 1, record = 4 WHERE record = 77".to_owned(),
+                &["rejects_differ", "rejects_differ"],
             ),
         ];
         for (db, done, undone, kinds) in tampering {
             project.tamper(db, &done);
             let audit = audit(project, &[]).exits(5);
-            let expected = kinds.iter().map(|kind| ((*kind).to_owned(), 1)).collect();
+            let mut expected = BTreeMap::new();
+            kinds.iter().for_each(|kind| *expected.entry((*kind).to_owned()).or_default() += 1);
             assert_eq!(found(&audit), expected, "{done}: {audit}");
             let text = project.run(&["audit"]).exits(5).stdout;
             assert!(kinds.iter().all(|kind| text.contains(&format!("{kind}: "))), "{text}");
             project.tamper(db, &undone);
             project.run(&["audit"]).ok();
         }
+        // A value that somebody has changed.
+        project.tamper(reporting, "UPDATE events SET amount = amount + 1 WHERE _file = 1 AND _record = 1");
+        project.run(&["audit"]).ok();
+        assert_eq!(found(&audit(project, &["--deep"]).exits(5)), BTreeMap::from([("checksum_differs".to_owned(), 1)]));
+        project.tamper(reporting, "UPDATE events SET amount = amount - 1 WHERE _file = 1 AND _record = 1");
+        project.run(&["audit", "--deep"]).ok();
         // A part of a file that nobody knows any more.
         project.tamper(reporting, &lost);
         project.tamper(metadata, &file_of("feed = 'other'"));
         let kinds = found(&audit(project, &[]).exits(5));
-        assert_eq!(kinds.into_keys().collect::<Vec<_>>(), ["job_differs", "unfinished"]);
+        assert_eq!(kinds.into_keys().collect::<Vec<_>>(), ["unfinished"]);
         project.tamper(metadata, &file_of("feed = 'events'"));
         project.tamper(reporting, &complete);
         project.run(&["audit"]).ok();

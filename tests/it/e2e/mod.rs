@@ -4,6 +4,7 @@
 //! Tests low in the crate hold the parts; these hold that they are wired to what the contract promises.
 
 mod audit;
+mod audit_repair;
 mod concurrency;
 mod demo;
 mod exit_codes;
