@@ -106,6 +106,8 @@ pub struct Notes {
     pub gone: u64,
     /// Begun in the ledger and not complete.
     pub incomplete: u64,
+    /// Complete, and asked for the checksum, which can't be compared: loaded with other columns or by an earlier version.
+    pub uncompared: u64,
 }
 
 /// What the audit of one feed came to.

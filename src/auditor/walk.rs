@@ -161,7 +161,7 @@ impl Auditor<'_> {
             (self.seen)(page.len() as u64);
             let in_scope =
                 |file: &&AuditedFile| file.entry.file <= last && since.is_none_or(|since| file.hour >= since);
-            page.iter().filter(in_scope).for_each(|file| walk.ledger(file));
+            page.iter().filter(in_scope).for_each(|file| walk.ledger(file, self.request.deep));
         }
         Ok(())
     }
@@ -228,11 +228,12 @@ impl Walk<'_> {
         self.slots.insert(key.into_boxed_str(), Slot { registered, number: None, at_source: false });
     }
 
-    fn ledger(&mut self, file: &AuditedFile) {
+    fn ledger(&mut self, file: &AuditedFile, deep: bool) {
         let progress = &file.entry.progress;
         if progress.complete {
             self.audit.ledger.add(progress.rows, progress.rejects);
             self.audit.tables.add(file.rows, file.rejects);
+            self.audit.notes.uncompared += u64::from(deep && file.checksum.is_none());
         } else if progress.records_done > 0 {
             self.audit.notes.incomplete += 1;
         }

@@ -225,6 +225,7 @@ fn notes(audit: &FeedAudit) -> Vec<String> {
         (notes.unregistered, "that no scan has registered yet"),
         (notes.on_the_way, "waiting or being loaded"),
         (notes.incomplete, "loaded in part"),
+        (notes.uncompared, "loaded with other columns or by an earlier loadline: their checksum can't be compared"),
         (notes.quarantined, "in quarantine with the rows of an earlier version in the table"),
         (notes.replaced, "replaced at the source, for a scan to take up or pass over"),
         (notes.gone, "gone from the source since"),
