@@ -304,8 +304,8 @@ fn an_audit_beside_workers_never_cries_wolf() {
                 let first = 100 * number as u64;
                 project.write(&key(number), events(first..first + 40) + "bad,1,x\n");
             }
-            project.scan().ok();
-            let mut loads = [project.start(&["etl", "--workers", "2"]), project.start(&["etl"])];
+            let works: [&[&str]; 3] = [&["scan"], &["etl", "--workers", "2"], &["etl"]];
+            let mut loads = works.map(|work| project.start(work));
             let mut audits = 0;
             while audits == 0 || loads.iter_mut().any(|load| load.try_wait().unwrap().is_none()) {
                 let arguments: &[&str] = match audits % 3 {
@@ -316,10 +316,11 @@ fn an_audit_beside_workers_never_cries_wolf() {
                 project.run(arguments).ok();
                 audits += 1;
             }
-            for load in loads {
-                project.finish(&["etl"], load).ok();
+            for (work, load) in works.iter().zip(loads) {
+                project.finish(work, load).ok();
             }
         }
+        project.etl().ok();
         assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM events"), "2880|2880");
         let last = project.run(&["audit", "--deep", "-o", "json"]).ok().json();
         assert_eq!(last["feeds"][0]["target"], serde_json::json!({"files": 72, "rows": 2880, "rejects": 72}));
