@@ -203,3 +203,15 @@ fn rejects_that_retention_has_deleted_are_not_missed() {
     project.tamper(Db::Reporting, "DELETE FROM loadline_rejects");
     assert_eq!(found(&audit(&project, &[]).exits(5)), BTreeMap::from([("rejects_differ".to_owned(), 1)]));
 }
+
+#[test]
+fn an_audit_that_cannot_be_made_is_no_proof() {
+    let project = Project::events("");
+    loaded(&project, 1);
+    std::fs::rename(project.path("incoming"), project.path("elsewhere")).unwrap();
+    project.run(&["audit"]).exits(4);
+    std::fs::rename(project.path("elsewhere"), project.path("incoming")).unwrap();
+    project.run(&["audit"]).ok();
+    project.lose_metadata();
+    project.run(&["audit"]).exits(2).says(&["is not set up", "setup"]);
+}

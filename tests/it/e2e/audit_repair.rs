@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::audit::{found, loaded};
 use super::project::{Db, EVENTS_SCHEMA, Project, events, everywhere, hour};
+use crate::s3::server::{Kind as S3Kind, S3Server};
 
 fn key(number: usize) -> String {
     format!("{}/events.csv", hour(number))
@@ -101,6 +102,32 @@ fn a_file_that_changed_or_went_since_is_restored_as_such() {
     assert!(error.contains("after it was loaded") && error.contains(&loaded), "{error}");
     let notes = &project.run(&["audit", "-o", "json"]).ok().json()["feeds"][0]["notes"];
     assert_eq!((&notes["quarantined"], &notes["gone"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn no_object_of_a_bucket_is_read_to_rebuild_what_was_known_of_it() {
+    let server = S3Server::start();
+    for number in 0..6 {
+        server.bucket.put(&format!("in/{}", key(number)), events(10 * number as u64..10 * number as u64 + 3), 0);
+    }
+    let (source, variables) = (server.source("in"), server.variables());
+    let project = Project::over(&source, &variables, "events", EVENTS_SCHEMA, "scanner: {max_job_files: 2}");
+    project.run(&["setup"]).ok();
+    project.scan_and_load();
+    project.watch_table();
+    project.lose_metadata();
+    project.run(&["setup"]).ok();
+    server.forget_seen();
+    project.run(&["audit", "--repair", "--yes"]).ok();
+    project.scan_and_load();
+    let asked = [S3Kind::Get, S3Kind::Head, S3Kind::Other].map(|kind| server.count(kind));
+    assert_eq!((asked, witnessed(&project)), ([0; 3], Vec::<Vec<String>>::new()));
+    // What is older than it was asked for is not even listed.
+    server.forget_seen();
+    let since = project.run(&["audit", "--since", "2026-01-01T04", "-o", "json"]).ok().json();
+    assert_eq!((&since["feeds"][0]["source"]["files"], &since["feeds"][0]["ledger"]["files"]), (&2.into(), &2.into()));
+    let lists = server.seen(S3Kind::List);
+    assert!(lists.iter().all(|list| list.query.contains("start-after=in%2F2026%2F01%2F01%2F04")), "{lists:?}");
 }
 
 /// The reporting database as it is now, to be put back later.
@@ -277,8 +304,8 @@ fn an_audit_beside_workers_never_cries_wolf() {
                 let first = 100 * number as u64;
                 project.write(&key(number), events(first..first + 40) + "bad,1,x\n");
             }
-            project.scan().ok();
-            let mut loads = [project.start(&["etl", "--workers", "2"]), project.start(&["etl"])];
+            let works: [&[&str]; 3] = [&["scan"], &["etl", "--workers", "2"], &["etl"]];
+            let mut loads = works.map(|work| project.start(work));
             let mut audits = 0;
             while audits == 0 || loads.iter_mut().any(|load| load.try_wait().unwrap().is_none()) {
                 let arguments: &[&str] = match audits % 3 {
@@ -289,10 +316,11 @@ fn an_audit_beside_workers_never_cries_wolf() {
                 project.run(arguments).ok();
                 audits += 1;
             }
-            for load in loads {
-                project.finish(&["etl"], load).ok();
+            for (work, load) in works.iter().zip(loads) {
+                project.finish(work, load).ok();
             }
         }
+        project.etl().ok();
         assert_eq!(project.row(Db::Reporting, "SELECT count(*), count(DISTINCT id) FROM events"), "2880|2880");
         let last = project.run(&["audit", "--deep", "-o", "json"]).ok().json();
         assert_eq!(last["feeds"][0]["target"], serde_json::json!({"files": 72, "rows": 2880, "rejects": 72}));
