@@ -310,12 +310,14 @@ pub(super) async fn walk_back_step(
     let unloaded = end == WalkEnd::Unloaded;
     if to > 0 {
         let sql = "UPDATE loadline_files SET records_done = ?, plan_hash = ?, complete = 0, completed_time = NULL, \
-                   bytes = NULL, sha256 = NULL, updated_time = NOW(6), unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
+                   bytes = NULL, sha256 = NULL, updated_time = NOW(6), \
+                   unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
         session.execute(sql, (to, WALKING_BACK, unloaded, fence.file)).await?;
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?, complete = 0, completed_time = NULL, \
-               bytes = NULL, sha256 = NULL, checksum_rule = NULL, updated_time = NOW(6), `rows` = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?, \
+               bytes = NULL, sha256 = NULL, checksum_rule = NULL, updated_time = NOW(6), \
+               `rows` = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?, \
                unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
     session.execute(sql, (&fence.plan_hash, &next.name, unloaded, fence.file)).await?;
     Ok(Walked::Wholly)

@@ -149,12 +149,14 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, en
     let unloaded = (end == WalkEnd::Unloaded).then_some(&now);
     if to > 0 {
         let sql = "UPDATE loadline_files SET records_done = ?2, plan_hash = ?3, complete = 0, completed_time = NULL, \
-                   bytes = NULL, sha256 = NULL, updated_time = ?4, unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
+                   bytes = NULL, sha256 = NULL, updated_time = ?4, \
+                   unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
         c.execute(sql, params![fence.file, left, WALKING_BACK, now, unloaded])?;
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?2, complete = 0, completed_time = NULL, \
-               bytes = NULL, sha256 = NULL, checksum_rule = NULL, updated_time = ?3, rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4, \
+               bytes = NULL, sha256 = NULL, checksum_rule = NULL, updated_time = ?3, \
+               rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4, \
                unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
     c.execute(sql, params![fence.file, fence.plan_hash, now, next.name, unloaded])?;
     Ok(Walked::Wholly)
