@@ -9,6 +9,7 @@
 //! `cli` and `main` choose a `backend`; nothing else knows that there is more than one. Each room's module says what
 //! it holds and the one thing that must stay true there.
 
+pub mod auditor;
 pub mod backend;
 pub mod cli;
 pub mod clock;
@@ -18,8 +19,10 @@ pub mod engine;
 pub mod error;
 pub mod failpoint;
 pub mod feed;
+pub mod fingerprint;
 pub mod job;
 pub mod progress;
+pub mod receipt;
 pub mod retention;
 pub mod scanner;
 pub mod source;

@@ -13,7 +13,7 @@ use crate::config::ScannerConfig;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::feed::Feed;
-use crate::job::{FoundFile, JobDraft, JobId, JobStore, Known, ListedFile, OnOverwrite, Planner, Watermark};
+use crate::job::{FoundFile, JobDraft, JobId, JobLimits, JobStore, Known, ListedFile, OnOverwrite, Planner, Watermark};
 use crate::progress::{Event, Observer};
 use crate::source::{Classified, Ignored, Listing, Source};
 
@@ -111,7 +111,14 @@ impl Scan<'_> {
             self.store.scanned(&self.feed.name, self.now, full).await?;
         }
         failpoint::reach("scanned").await?;
-        self.form_jobs(&mut report).await?;
+        let former = Former {
+            store: self.store,
+            feed: self.feed,
+            source_url: self.source.url(),
+            limits: self.settings.limits,
+            now: self.now,
+        };
+        Formed { jobs: report.jobs, waiting: report.waiting } = former.run().await?;
         Ok(report)
     }
 
@@ -212,58 +219,6 @@ impl Scan<'_> {
         }
     }
 
-    /// Forms jobs of every FOUND file of the feed, beginning anew where another scanner was quicker.
-    async fn form_jobs(&self, report: &mut ScanReport) -> Result<()> {
-        for _ in 0..PLANNING_ATTEMPTS {
-            if self.form_jobs_once(report).await? {
-                return Ok(());
-            }
-        }
-        Err(Error::unavailable(format!("other scanners keep taking the files of feed `{}`", self.feed.name))
-            .hint("one scanner at a time is enough; nothing is lost, the next scan forms the jobs"))
-    }
-
-    async fn form_jobs_once(&self, report: &mut ScanReport) -> Result<bool> {
-        let (mut planned, mut taken) = (0, 0);
-        let mut planner = self.planner();
-        let mut after: Option<FoundFile> = None;
-        loop {
-            let page = self.store.found(&self.feed.name, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last().cloned() else { break };
-            for file in page {
-                planned += 1;
-                if let Some(draft) = planner.push(file) {
-                    taken += draft.files.len();
-                    if !self.form(&draft, report).await? {
-                        return Ok(false);
-                    }
-                }
-            }
-            after = Some(last);
-        }
-        if let Some(draft) = planner.finish(self.now) {
-            taken += draft.files.len();
-            if !self.form(&draft, report).await? {
-                return Ok(false);
-            }
-        }
-        report.waiting = (planned - taken) as u64;
-        Ok(true)
-    }
-
-    async fn form(&self, draft: &JobDraft, report: &mut ScanReport) -> Result<bool> {
-        failpoint::reach("job.planned").await?;
-        match self.store.form_job(draft).await? {
-            None => Ok(false),
-            Some(id) => {
-                failpoint::reach("job.formed").await?;
-                tracing::info!(job = id, files = draft.files.len(), bytes = draft.total_size_in_bytes, "job formed");
-                report.jobs.push(formed(Some(id), draft));
-                Ok(true)
-            }
-        }
-    }
-
     /// The jobs that the files found so far and the new ones would make. Holds them all in memory.
     async fn plan_only(&self, unregistered: Vec<ListedFile>, report: &mut ScanReport) -> Result<()> {
         let mut files = Vec::new();
@@ -285,7 +240,7 @@ impl Scan<'_> {
         let mut planner = self.planner();
         let mut drafts: Vec<JobDraft> = files.into_iter().filter_map(|file| planner.push(file)).collect();
         drafts.extend(planner.finish(self.now));
-        report.jobs = drafts.iter().map(|draft| formed(None, draft)).collect();
+        report.jobs = drafts.iter().map(|draft| formed_job(None, draft)).collect();
         report.waiting = (all - drafts.iter().map(|draft| draft.files.len()).sum::<usize>()) as u64;
         Ok(())
     }
@@ -295,7 +250,78 @@ impl Scan<'_> {
     }
 }
 
-fn formed(id: Option<JobId>, draft: &JobDraft) -> FormedJob {
+/// Forms jobs of the files of a feed that are FOUND, whoever found them.
+pub struct Former<'a> {
+    pub store: &'a dyn JobStore,
+    pub feed: &'a Feed,
+    pub source_url: &'a str,
+    pub limits: JobLimits,
+    pub now: DateTime<Utc>,
+}
+
+#[derive(Debug, Default)]
+pub struct Formed {
+    pub jobs: Vec<FormedJob>,
+    /// Files that wait for a fuller job.
+    pub waiting: u64,
+}
+
+impl Former<'_> {
+    /// Forms jobs of every FOUND file, beginning anew where another scanner was quicker.
+    pub async fn run(&self) -> Result<Formed> {
+        let mut formed = Formed::default();
+        for _ in 0..PLANNING_ATTEMPTS {
+            if self.run_once(&mut formed).await? {
+                return Ok(formed);
+            }
+        }
+        Err(Error::unavailable(format!("other scanners keep taking the files of feed `{}`", self.feed.name))
+            .hint("one scanner at a time is enough; nothing is lost, the next scan forms the jobs"))
+    }
+
+    async fn run_once(&self, formed: &mut Formed) -> Result<bool> {
+        let (mut planned, mut taken) = (0, 0);
+        let mut planner = Planner::new(&self.feed.name, self.source_url, self.limits);
+        let mut after: Option<FoundFile> = None;
+        loop {
+            let page = self.store.found(&self.feed.name, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last().cloned() else { break };
+            for file in page {
+                planned += 1;
+                if let Some(draft) = planner.push(file) {
+                    taken += draft.files.len();
+                    if !self.form(&draft, formed).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+            after = Some(last);
+        }
+        if let Some(draft) = planner.finish(self.now) {
+            taken += draft.files.len();
+            if !self.form(&draft, formed).await? {
+                return Ok(false);
+            }
+        }
+        formed.waiting = (planned - taken) as u64;
+        Ok(true)
+    }
+
+    async fn form(&self, draft: &JobDraft, formed: &mut Formed) -> Result<bool> {
+        failpoint::reach("job.planned").await?;
+        match self.store.form_job(draft).await? {
+            None => Ok(false),
+            Some(id) => {
+                failpoint::reach("job.formed").await?;
+                tracing::info!(job = id, files = draft.files.len(), bytes = draft.total_size_in_bytes, "job formed");
+                formed.jobs.push(formed_job(Some(id), draft));
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn formed_job(id: Option<JobId>, draft: &JobDraft) -> FormedJob {
     FormedJob {
         id,
         files: draft.files.len(),

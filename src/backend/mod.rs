@@ -16,7 +16,7 @@ use crate::warehouse::Warehouse;
 pub const METADATA_VERSION: u32 = 5;
 
 /// Schema version of the reporting database that this binary reads and writes.
-pub const REPORTING_VERSION: u32 = 3;
+pub const REPORTING_VERSION: u32 = 4;
 
 /// Opens the metadata database as it is: nothing is created before `migrate`.
 pub fn open_job_store(database: &Database) -> Result<Box<dyn JobStore>> {

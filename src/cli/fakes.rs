@@ -12,11 +12,12 @@ use super::{Cli, Command};
 use crate::error::{Error, Result};
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FileState, FoundFile, Job, JobDraft,
-    JobFilter, JobId, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection,
-    Watermark,
+    JobFilter, JobId, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Replacement, Restored, ScannerLock,
+    Selection, Watermark,
 };
 use crate::warehouse::{
-    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 pub fn args(line: &str) -> Command {
@@ -186,6 +187,15 @@ impl JobStore for FakeStore {
     async fn loaded_files(&self, _: &Selection, _: i64, _: usize) -> Result<Vec<FileRecord>> {
         unasked()
     }
+    async fn registry(&self, _: &str, _: i64, _: usize) -> Result<Vec<FileRecord>> {
+        unasked()
+    }
+    async fn restore(&self, _: &str, _: &[Restored]) -> Result<u64> {
+        unasked()
+    }
+    async fn requeue(&self, _: &[i64]) -> Result<u64> {
+        unasked()
+    }
     async fn revoke(&self, _: &[i64]) -> Result<u64> {
         unasked()
     }
@@ -261,5 +271,17 @@ impl Warehouse for FakeWarehouse {
     }
     async fn prune_rejects(&self, _: DateTime<Utc>, _: usize) -> Result<u64> {
         unasked()
+    }
+    async fn ledger(&self, _: &str, _: FileNumber, _: usize) -> Result<Vec<KeyedEntry>> {
+        unasked()
+    }
+    async fn audit(&self, _: &str, _: &TableSpec, _: FileNumber, _: usize, _: bool) -> Result<Vec<AuditedFile>> {
+        unasked()
+    }
+    async fn strays(&self, _: &str, _: usize) -> Result<Vec<(FileNumber, u64)>> {
+        unasked()
+    }
+    fn checksum_sql(&self, _: &TableSpec, _: FileNumber) -> String {
+        String::new()
     }
 }

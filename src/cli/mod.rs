@@ -4,6 +4,7 @@
 //! Invariant: data goes to stdout and everything else to stderr, so that `loadline ... | next` only ever passes on
 //! data; and the exit code tells a script what happened without reading either.
 
+pub mod audit;
 pub mod config;
 mod context;
 pub mod demo;
@@ -63,6 +64,7 @@ In their order:
   loadline scan      finds new files
   loadline etl       loads them
   loadline status    says whether all is well
+  loadline audit     proves it: source, registry, ledger and table, file by file
   loadline run       does scan and etl for ever
 
 Exit codes:
@@ -72,6 +74,7 @@ Exit codes:
   3  some job failed in this run, something stands failed or stale (status), or a file
      is not what its feed says (sql)
   4  a database or the source can't be reached; the same command may succeed later
+  5  the books disagree (audit)
   130, 143  ended by SIGINT or SIGTERM before the work was done";
 
 const DEFAULT_CONFIG: &str = "config.yaml";
@@ -116,6 +119,7 @@ pub enum Command {
     Etl(etl::EtlArgs),
     Run(run::RunArgs),
     Status(status::StatusArgs),
+    Audit(audit::AuditArgs),
     Explain(explain::ExplainArgs),
     Jobs(jobs::JobsArgs),
     Rejects(rejects::RejectsArgs),
@@ -134,6 +138,8 @@ pub enum Exit {
     SomeFailed,
     /// No job failed, but some could not be worked on because a database or the source is out of reach.
     SomePostponed,
+    /// Source, registry, ledger and table disagree.
+    Disagree,
     /// A signal ended the work before it was done.
     Stopped(signals::Signal),
 }
@@ -144,6 +150,7 @@ impl Exit {
             Self::Done => 0,
             Self::SomeFailed => 3,
             Self::SomePostponed => 4,
+            Self::Disagree => 5,
             Self::Stopped(signal) => signal.exit_code(),
         }
     }
@@ -160,6 +167,7 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Etl(args) => etl::run(&args, &Context::load(&global)?, watcher).await,
         Command::Run(args) => run::run(&args, &Context::load(&global)?, watcher).await,
         Command::Status(args) => status::run(&args, &Context::load(&global)?).await,
+        Command::Audit(args) => audit::run(&args, &Context::load(&global)?, watcher).await,
         Command::Explain(args) => explain::run(&args, &Context::load(&global)?).await,
         Command::Jobs(args) => jobs::run(&args, &Context::load(&global)?).await,
         Command::Rejects(args) => rejects::run(&args, &Context::load(&global)?).await,
@@ -236,6 +244,10 @@ mod tests {
             "loadline run --workers 3 --order newest",
             "loadline status",
             "loadline status --feed f -o json",
+            "loadline audit",
+            "loadline audit --since 2026-01-31T05 --feed f --deep -o json",
+            "loadline audit --repair",
+            "loadline audit --repair --yes",
             "loadline explain s3://bucket/a.csv",
             "loadline explain a.csv -o json",
             "loadline jobs 7",
@@ -268,6 +280,8 @@ mod tests {
             "loadline run --workers 0",
             "loadline jobs --status NONE",
             "loadline status -o csv",
+            "loadline audit --yes",
+            "loadline audit -o csv",
             "loadline jobs 7 --status FAILED",
             "loadline rejects --limit 0",
             "loadline retry",

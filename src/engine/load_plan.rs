@@ -16,7 +16,8 @@ use super::errors::from_datafusion;
 use super::session::{Grouping, JobFiles, new_session, register_job};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::source::{FileRef, RAW_BYTES_MAX, Source, over_file};
+use crate::fingerprint::Fingerprint;
+use crate::source::{FileRef, FingerprintCell, RAW_BYTES_MAX, Source, over_file};
 use crate::warehouse::Reject;
 
 /// How the files of a feed are loaded.
@@ -83,23 +84,30 @@ impl LoadPlan {
     pub fn file(&self, index: usize) -> Result<CleanStream> {
         let file = self.files.get(index).ok_or_else(|| Error::internal(format!("no file {index} was planned")))?;
         // A plan keeps the metrics of every pass, some 80 KiB; those of a copy end with the stream.
-        let plan = reset_plan_states(self.plan.clone()).and_then(|plan| over_file(plan, file));
+        let fingerprint = FingerprintCell::default();
+        let plan = reset_plan_states(self.plan.clone()).and_then(|plan| over_file(plan, file, &fingerprint));
         let plan = plan.map_err(from_datafusion)?;
         let partitions = plan.output_partitioning().partition_count();
         if partitions != 1 {
             return Err(Error::internal(format!("one file was planned as {partitions} partitions")));
         }
         let batches = plan.execute(0, self.task.clone()).map_err(from_datafusion)?;
-        Ok(CleanStream { batches, shape: self.shape.clone() })
+        Ok(CleanStream { batches, shape: self.shape.clone(), fingerprint })
     }
 }
 
 pub struct CleanStream {
     batches: SendableRecordBatchStream,
     shape: Arc<Shape>,
+    fingerprint: FingerprintCell,
 }
 
 impl CleanStream {
+    /// Of the file's bytes, once [`Self::next`] has come to its end.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint.get()
+    }
+
     pub async fn next(&mut self) -> Result<Option<CleanBatch>> {
         match self.batches.next().await {
             None => Ok(None),

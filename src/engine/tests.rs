@@ -266,6 +266,23 @@ async fn every_file_is_a_partition_in_record_order() {
     }
 }
 
+#[tokio::test]
+async fn the_fingerprint_is_known_at_the_end_of_the_file() {
+    use sha2::{Digest, Sha256};
+    let feed = feed(vec![column("a", "int64", OnInvalid::Null)]);
+    for body in ["", "a\n", "a\n1\n2"] {
+        let (source, refs) = source_of(&[("2026/01/01/00/a.csv", body.as_bytes())]).await;
+        let plan = LoadPlanner::new(&source, &feed).await.unwrap().over(&refs);
+        for _ in 0..2 {
+            let mut stream = plan.file(0).unwrap();
+            assert_eq!(stream.fingerprint(), None);
+            while stream.next().await.unwrap().is_some() {}
+            let fingerprint = stream.fingerprint().unwrap();
+            assert_eq!((fingerprint.bytes, &fingerprint.sha256[..]), (body.len() as u64, &Sha256::digest(body)[..]));
+        }
+    }
+}
+
 async fn ask(sql: &str) -> crate::error::Result<Vec<Vec<String>>> {
     let feed = feed(vec![column("a", "int64", OnInvalid::Reject), column("b", "text", OnInvalid::Null)]);
     let (source, refs) =

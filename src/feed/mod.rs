@@ -16,7 +16,7 @@ use crate::job::OnOverwrite;
 
 /// Raised by hand when the cleaning of an unchanged schema file starts to give other values: a file that is half
 /// loaded under the old meaning is then walked back and begun anew.
-pub const CLEANING_VERSION: u32 = 1;
+pub const CLEANING_VERSION: u32 = 2;
 
 /// Longest permitted name of a feed, table or column: MySQL's limit for identifiers.
 pub const NAME_LENGTH_MAX: usize = 64;

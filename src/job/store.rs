@@ -218,24 +218,15 @@ pub trait JobStore: Send + Sync {
     async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>>;
 
     /// A page of the registry of a feed in any state, by id, behind `after`; at most `limit`.
-    async fn registry(&self, feed: &str, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
-        let _ = (feed, after, limit);
-        missing()
-    }
+    async fn registry(&self, feed: &str, after: i64, limit: usize) -> Result<Vec<FileRecord>>;
 
     /// Records files that the registry does not know in the state that the ledger has them in (LOADED, QUARANTINED with a load time, or
     /// UNLOADED), in no job; returns how many. Known keys stay as they are.
-    async fn restore(&self, feed: &str, files: &[Restored]) -> Result<u64> {
-        let _ = (feed, files);
-        missing()
-    }
+    async fn restore(&self, feed: &str, files: &[Restored]) -> Result<u64>;
 
     /// LOADED, or QUARANTINED after it was loaded, to FOUND under its registered version, in no job, without counts, load time and error;
     /// returns how many. Others stay as they are. For files whose rows the reporting database has lost.
-    async fn requeue(&self, files: &[i64]) -> Result<u64> {
-        let _ = files;
-        missing()
-    }
+    async fn requeue(&self, files: &[i64]) -> Result<u64>;
 
     /// LOADED, or QUARANTINED after it was loaded, to UNLOADED without counts, load time and error; returns how many.
     /// Others stay as they are. The files stay in their jobs, whose sums become those of the files that are still loaded.
@@ -246,8 +237,4 @@ pub trait JobStore: Send + Sync {
     /// job. The job that holds a feed's watermark (its newest `latest_file_modified_time`, then id) stays. Asked at every
     /// scan: cheap where nothing is old.
     async fn prune_jobs(&self, before: DateTime<Utc>, limit: usize) -> Result<u64>;
-}
-
-fn missing<T>() -> Result<T> {
-    Err(crate::error::Error::internal("not on this backend"))
 }

@@ -12,6 +12,7 @@
 
 mod block;
 mod decompress;
+mod fingerprint;
 mod guard;
 mod header;
 mod listing;
@@ -22,6 +23,7 @@ mod store;
 mod table;
 
 pub use block::RAW_BYTES_MAX;
+pub use fingerprint::FingerprintCell;
 pub use listing::{Classified, Entry, Ignored, Listing};
 pub use pinned::{head, probe, reachable};
 pub use s3::{Patience, Variables};

@@ -16,6 +16,7 @@ use regex::Regex;
 
 use super::block::Block;
 use super::decompress::decompress;
+use super::fingerprint::{FingerprintCell, fingerprinted};
 use super::guard::Guard;
 use super::header;
 use super::pinned::{self, ByteStream};
@@ -42,6 +43,8 @@ pub(super) enum Wanted {
 pub struct RecordReader {
     source: Source,
     file: FileRef,
+    /// Takes the file's fingerprint, where somebody has asked for it.
+    fingerprint: Option<FingerprintCell>,
     uri: String,
     schema: Arc<Schema>,
     wanted: Vec<Wanted>,
@@ -69,13 +72,26 @@ impl RecordReader {
     pub(super) fn new(
         source: Source,
         file: FileRef,
+        fingerprint: Option<FingerprintCell>,
         schema: Arc<Schema>,
         wanted: Vec<Wanted>,
         output: SchemaRef,
     ) -> Self {
         let uri = source.uri(&file.key);
         let guard = Guard::new(DELIMITER);
-        Self { source, file, uri, schema, wanted, output, opened: false, bytes: None, guard, columns: None }
+        Self {
+            source,
+            file,
+            fingerprint,
+            uri,
+            schema,
+            wanted,
+            output,
+            opened: false,
+            bytes: None,
+            guard,
+            columns: None,
+        }
     }
 
     /// The next batch, `None` at the end of the file. After an error there is no more.
@@ -86,7 +102,10 @@ impl RecordReader {
 
     async fn advance(&mut self) -> Result<Option<RecordBatch>> {
         if !self.opened {
-            let bytes = pinned::open(&self.source, &self.file).await?;
+            let mut bytes = pinned::open(&self.source, &self.file).await?;
+            if let Some(cell) = &self.fingerprint {
+                bytes = fingerprinted(bytes, cell.clone());
+            }
             self.bytes = Some(decompress(&self.file.key, bytes));
             self.opened = true;
         }

@@ -28,6 +28,7 @@ use datafusion_datasource::projection::{ProjectionOpener, SplitProjection};
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectStore;
 
+use super::fingerprint::FingerprintCell;
 use super::records::{RecordReader, Wanted};
 use super::{FileRef, Source};
 use crate::feed::Schema;
@@ -108,8 +109,13 @@ impl SourceTable {
 }
 
 /// The same plan over one other file of the same source, with metrics of its own: those of the scan belong to its file
-/// source, which a reset of the plan leaves as it is, and would grow with every file.
-pub fn over_file(plan: Arc<dyn ExecutionPlan>, file: &FileRef) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+/// source, which a reset of the plan leaves as it is, and would grow with every file. `fingerprint` is filled when the file
+/// has been read to its end.
+pub fn over_file(
+    plan: Arc<dyn ExecutionPlan>,
+    file: &FileRef,
+    fingerprint: &FingerprintCell,
+) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
     let scan = |node: Arc<dyn ExecutionPlan>| {
         let config =
             node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
@@ -117,7 +123,7 @@ pub fn over_file(plan: Arc<dyn ExecutionPlan>, file: &FileRef) -> DataFusionResu
         let Some(source) = config.file_source().downcast_ref::<GuardedCsvSource>().map(GuardedCsvSource::afresh) else {
             return Ok(Transformed::no(node));
         };
-        let group = FileGroup::new(vec![partitioned_file(file)]);
+        let group = FileGroup::new(vec![partitioned_file(file).with_extension(fingerprint.clone())]);
         let config = FileScanConfigBuilder::from(config).with_file_groups(vec![group]).with_source(Arc::new(source));
         Ok(Transformed::yes(DataSourceExec::from_data_source(config.build()) as Arc<dyn ExecutionPlan>))
     };
@@ -252,10 +258,11 @@ struct GuardedCsvOpener {
 
 impl FileOpener for GuardedCsvOpener {
     fn open(&self, file: PartitionedFile) -> DataFusionResult<FileOpenFuture> {
+        let fingerprint = file.extension::<FingerprintCell>().cloned();
         let file = file.extension::<FileRef>().cloned();
         let file = file.ok_or_else(|| DataFusionError::Internal("a planned file has lost its version".to_owned()))?;
         let (source, schema) = (self.source.clone(), self.feed_schema.clone());
-        let reader = RecordReader::new(source, file, schema, self.wanted.clone(), self.output.clone());
+        let reader = RecordReader::new(source, file, fingerprint, schema, self.wanted.clone(), self.output.clone());
         let batches = futures::stream::try_unfold(reader, |mut reader| async move {
             let batch = reader.next_batch().await.map_err(|error| DataFusionError::External(Box::new(error)))?;
             Ok(batch.map(|batch| (batch, reader)))

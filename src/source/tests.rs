@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use async_compression::tokio::bufread::GzipEncoder;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
 use super::decompress::decompress;
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
 
 const KEY: &str = "2026/01/01/00/a b,ü%.csv";
 
@@ -96,6 +98,15 @@ async fn gzip_of_several_members_is_read_to_its_end() {
     let packed = [gzip(b"a\n1\n").await, gzip(b"2\n").await].concat();
     let (_folder, source) = folder_with("x.csv.gz", &packed);
     assert_eq!(read(&source, &file_now(&source, "x.csv.gz").await).await.unwrap(), b"a\n1\n2\n");
+
+    // The fingerprint is that of the packed bytes, all of them.
+    let cell = FingerprintCell::default();
+    let bytes = pinned::open(&source, &file_now(&source, "x.csv.gz").await).await.unwrap();
+    let plain = decompress("x.csv.gz", fingerprint::fingerprinted(bytes, cell.clone()));
+    assert_eq!(cell.get(), None);
+    assert_eq!(plain.map(|chunk| chunk.unwrap().len()).collect::<Vec<_>>().await.iter().sum::<usize>(), 6);
+    let expected: [u8; 32] = Sha256::digest(&packed).into();
+    assert_eq!(cell.get(), Some(Fingerprint { bytes: packed.len() as u64, sha256: expected }));
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@
 
 mod bind;
 mod checksum;
+mod double_text;
+mod pieces;
 mod statement;
 mod table;
 
@@ -22,11 +24,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub use bind::{Cell, Columns};
-pub use checksum::Checksum;
+pub use checksum::{Checksum, checksum_rule};
+pub use double_text::push_double;
+pub use pieces::{Found, Piece, pieces};
 pub use statement::{insert_sql, rows_per_statement};
 pub use table::{FILE_COLUMN, RECORD_COLUMN, TableColumn, TableSpec};
 
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::job::JobId;
 
 /// `loadline_files.file`, and `_file` in the feed's table.
@@ -60,9 +65,14 @@ pub struct Progress {
     pub rejects: u64,
     /// Sum over the file's rows, see [`Checksum`].
     pub checksum: i64,
+    /// What the checksum is made of, see [`checksum_rule`]; `None` before the first segment, and of files that an earlier
+    /// version loaded: what those sums mean is not known.
+    pub checksum_rule: Option<String>,
     /// Values that became NULL because they did not convert, by column; columns without any are left out.
     pub invalid: BTreeMap<String, u64>,
     pub complete: bool,
+    /// Of a complete file; `None` where an earlier version loaded it.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// A row of the ledger, as people ask for it.
@@ -80,20 +90,41 @@ pub struct LedgerEntry {
     pub progress: Progress,
 }
 
+/// A row of the ledger with the file that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedEntry {
+    pub key: String,
+    pub hour: DateTime<Utc>,
+    pub entry: LedgerEntry,
+    /// Its rows are on their way out, see [`AuditedFile::walking_back`].
+    pub walking_back: bool,
+}
+
 /// A row of the ledger, and what its tables hold of the file at the same moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditedFile {
     pub key: String,
     pub hour: DateTime<Utc>,
     pub entry: LedgerEntry,
-    /// Rows of the file in the table.
+    /// It is being taken out, or was when somebody died: `rows`, `rejects` and `checksum` of the entry still are those of
+    /// before, and only the tables and `records_done` move. Everything else in motion needs no mark: a segment is seen
+    /// whole or not at all.
+    pub walking_back: bool,
+    /// Rows of the file in the table that the entry names, which may be another than the feed's now; 0 where that is gone.
     pub rows: u64,
     /// Rows whose record is there already, or lies behind `records_done`.
     pub surplus: u64,
-    /// Its rejects.
+    /// Its rejects. Fewer than the ledger counts where they have been pruned.
     pub rejects: u64,
     /// Recomputed from the rows; `None` where that was not asked for.
     pub checksum: Option<i64>,
+}
+
+impl AuditedFile {
+    /// Nothing is counted yet.
+    pub fn uncounted(KeyedEntry { key, hour, entry, walking_back }: KeyedEntry) -> Self {
+        Self { key, hour, entry, walking_back, rows: 0, surplus: 0, rejects: 0, checksum: None }
+    }
 }
 
 /// What a take found.
@@ -265,6 +296,9 @@ pub trait Warehouse: Send + Sync {
     /// Rejects of the named files (`None`: of all), by file and record.
     async fn rejects(&self, feed: Option<&str>, keys: Option<&[String]>, limit: usize) -> Result<Vec<RejectRow>>;
 
+    /// A page of the ledger of a feed, by file number, behind `after`; at most `limit` files. Files never begun are in it too.
+    async fn ledger(&self, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>>;
+
     /// A page of the ledger of a feed with what stands beside it in the tables, by file number, behind `after`; at most
     /// `limit` files. The page is one consistent picture. Files never begun are in it too. With `deep` the checksum of every file is
     /// recomputed from the rows by [`Warehouse::checksum_sql`]; a table that is not the feed's any more is counted only.
@@ -275,27 +309,14 @@ pub trait Warehouse: Send + Sync {
         after: FileNumber,
         limit: usize,
         deep: bool,
-    ) -> Result<Vec<AuditedFile>> {
-        let _ = (feed, table, after, limit, deep);
-        missing()
-    }
+    ) -> Result<Vec<AuditedFile>>;
 
     /// Rows of the table that bear a `_file` which is in no ledger row: the number and how many rows it has.
-    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
-        let _ = (table, limit);
-        missing()
-    }
+    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>>;
 
-    /// The plain SQL that recomputes rows and checksum of one file from the table, for any client of the database.
-    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String {
-        let _ = (table, file);
-        String::new()
-    }
+    /// The plain SQL that recomputes `rows` and `checksum` of one file from the table, for any client of the database.
+    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String;
 
     /// Reject reasons of the named files with their counts, commonest first: (column, reason, count).
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>>;
-}
-
-fn missing<T>() -> Result<T> {
-    Err(Error::internal("not on this backend"))
 }

@@ -14,8 +14,8 @@ use chrono::{DateTime, Utc};
 use crate::error::Result;
 use crate::failpoint;
 use crate::warehouse::{
-    AuditedFile, Begun, Fence, FileNumber, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker,
-    WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 /// The warehouse as it is, or without its memory where a test asked for that.
@@ -89,6 +89,10 @@ impl Warehouse for Forgetful {
 
     async fn rejects(&self, feed: Option<&str>, keys: Option<&[String]>, limit: usize) -> Result<Vec<RejectRow>> {
         self.0.rejects(feed, keys, limit).await
+    }
+
+    async fn ledger(&self, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>> {
+        self.0.ledger(feed, after, limit).await
     }
 
     async fn audit(

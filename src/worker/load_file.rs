@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::job::{FileRecord, JobId};
 use crate::progress::{Event, Observer};
-use crate::warehouse::{Begun, Fence, Progress, TableSpec, Warehouse, WriteError};
+use crate::warehouse::{Begun, Fence, Progress, TableSpec, Warehouse, WriteError, checksum_rule};
 
 /// How often a stream may be moved to where the ledger stands before something must be wrong.
 const MOVES_MAX: usize = 5;
@@ -96,11 +96,12 @@ impl FileLoader {
                 reader = self.reader(segment.to)?;
             }
         }
+        let rule = checksum_rule(&self.table);
         loop {
             if self.lost.load(Ordering::Relaxed) {
                 return Ok(Committed::Lost);
             }
-            let encoded = segment.encode(&progress)?;
+            let encoded = segment.encode(&progress, &rule)?;
             failpoint::reach("segment.encoded").await?;
             match self.commit(&segment, &encoded, progress.records_done).await? {
                 Committed::Yes(done) => progress = done,

@@ -7,6 +7,7 @@ use super::SegmentLimits;
 use super::totals::Totals;
 use crate::engine::{CleanBatch, CleanStream};
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 use crate::warehouse::{Checksum, Columns, Progress, Reject};
 
 /// Consecutive records of one file, in memory.
@@ -18,6 +19,8 @@ pub struct SegmentData {
     pub is_last: bool,
     /// Byte of the plain file at which its last record starts.
     pub offset: u64,
+    /// Of the whole file, where this is its end.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// A stream that stands at a record.
@@ -51,7 +54,8 @@ impl SegmentReader {
 
     /// The next segment; at the end of the file an empty one that is the last.
     pub async fn next_segment(&mut self) -> Result<SegmentData> {
-        let mut segment = SegmentData { batches: Vec::new(), to: self.at, is_last: false, offset: 0 };
+        let mut segment =
+            SegmentData { batches: Vec::new(), to: self.at, is_last: false, offset: 0, fingerprint: None };
         let mut records = 0;
         let mut first_offset = None;
         while let Some(batch) = self.next_batch().await? {
@@ -73,6 +77,7 @@ impl SegmentReader {
             segment.batches.push(taken);
         }
         segment.is_last = true;
+        segment.fingerprint = self.stream.fingerprint();
         Ok(segment)
     }
 }
@@ -87,8 +92,9 @@ pub struct Encoded {
 }
 
 impl SegmentData {
-    /// Everything that can be done before the transaction is open. `before` is the ledger's progress.
-    pub fn encode(&self, before: &Progress) -> Result<Encoded> {
+    /// Everything that can be done before the transaction is open. `before` is the ledger's progress, `rule` that of the
+    /// table's checksum.
+    pub fn encode(&self, before: &Progress, rule: &str) -> Result<Encoded> {
         let mut rows = Vec::with_capacity(self.batches.len());
         let mut rejects = Vec::new();
         let mut checksum = Checksum::from(before.checksum);
@@ -106,8 +112,10 @@ impl SegmentData {
             rows: before.rows + row_count,
             rejects: before.rejects + rejects.len() as u64,
             checksum: checksum.sum(),
+            checksum_rule: Some(rule.to_owned()),
             invalid: totals.invalid,
             complete: self.is_last,
+            fingerprint: self.fingerprint,
         };
         Ok(Encoded { rows, rejects, row_count, progress })
     }

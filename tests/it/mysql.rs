@@ -102,6 +102,10 @@ conformance! { jobs of crate::conformance::jobs, with db:
     one_file_is_found_by_feed_and_key(db.jobs())
     loaded_files_come_by_selection_and_page_by_page(db.jobs())
     revoking_takes_loaded_files_only_and_sums_up_their_jobs(db.jobs())
+    the_registry_of_a_feed_comes_page_by_page(db.jobs())
+    restoring_adds_what_is_not_known_and_leaves_the_rest(db.jobs())
+    restored_and_registered_at_once_a_file_is_there_once(db.jobs(), db.jobs())
+    requeueing_finds_loaded_files_again_and_sums_up_their_jobs(db.jobs())
     a_loaded_job_is_retried_for_its_unloaded_files(db.jobs())
     an_unloaded_file_can_be_released_from_its_job(db.jobs())
     a_job_ends_loaded_with_files_that_are_unloaded(db.jobs())
@@ -160,6 +164,20 @@ conformance! { ledger of crate::conformance::ledger, with db:
     old_rejects_are_pruned_and_their_counts_stay(db.warehouse(), db)
 }
 
+conformance! { audit of crate::conformance::audit, with db:
+    the_ledger_is_paged_with_what_the_tables_hold(db.warehouse())
+    rows_that_are_missing_doubled_or_too_many_are_counted(db.warehouse(), db)
+    rows_are_counted_in_the_table_that_the_ledger_names(db.warehouse(), db)
+    a_walk_back_is_marked_until_its_end(db.warehouse(), db)
+}
+
+conformance! { checksums of crate::conformance::checksums, with db:
+    the_database_gives_the_loaders_sum(db.warehouse(), db)
+    doubles_and_floats_have_one_text(db.warehouse(), db)
+    what_is_touched_is_found(db.warehouse(), db)
+    a_sum_under_another_rule_is_not_compared(db.warehouse(), db)
+}
+
 conformance! { rows of crate::conformance::rows, with db:
     every_type_comes_back_exactly(db.warehouse(), db)
     a_wide_table_takes_all_of_its_rows(db.warehouse(), db)
@@ -192,18 +210,21 @@ fn fresh_ones() -> impl Iterator<Item = Fresh> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_setup_that_was_killed_is_ended_by_the_next() {
     for db in fresh_ones() {
-        assert_eq!(db.warehouse().migrate().await.unwrap().len(), 3);
-        for (version, left) in [(0, 3), (1, 2), (2, 1), (3, 0)] {
+        assert_eq!(db.warehouse().migrate().await.unwrap().len(), 4);
+        for (version, left) in [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)] {
             db.0.execute(&[&format!("UPDATE loadline_schema SET version = {version}")]);
             assert_eq!(db.warehouse().migrate().await.unwrap().len(), left);
         }
         db.0.execute(&[
             "UPDATE loadline_schema SET version = 2",
-            "ALTER TABLE loadline_files DROP COLUMN unloaded_time",
+            "ALTER TABLE loadline_files DROP COLUMN unloaded_time, DROP COLUMN bytes",
         ]);
         let error = db.warehouse().progress("loans", &[]).await.unwrap_err();
         assert_eq!(error.exit_code(), 2, "an older schema is refused: {error}");
-        assert_eq!(db.warehouse().migrate().await.unwrap(), ["3 loadline_files.unloaded_time"]);
+        assert_eq!(
+            db.warehouse().migrate().await.unwrap(),
+            ["3 loadline_files.unloaded_time", "4 loadline_files.sha256"]
+        );
         let older = db.warehouse();
         db.0.execute(&["UPDATE loadline_schema SET version = 2"]);
         assert_eq!(older.version().await.unwrap(), Some(2));
@@ -237,7 +258,7 @@ async fn a_database_that_is_missing_is_created_by_setup_only() {
         assert_eq!((error.exit_code(), error.hint_text()), (2, Some("run `loadline setup`")));
         let listed = format!("SELECT count(*) FROM information_schema.schemata WHERE schema_name = '{name}'");
         assert_eq!(db.query(&listed).await, [texts(&["0"])]);
-        assert_eq!(warehouse.migrate().await.unwrap().len(), 3);
+        assert_eq!(warehouse.migrate().await.unwrap().len(), 4);
         assert_eq!(db.query(&listed).await, [texts(&["1"])]);
         db.0.server.execute(&[&format!("DROP DATABASE `{}`", name.replace('`', "``"))]);
     }

@@ -101,6 +101,7 @@ fn rooms_see_only_what_they_may() {
     assert_never_sees(&sources, "backend", &["engine", "source", "worker", "scanner", "cli"]);
     assert_never_sees(&sources, "scanner", &["backend", "engine", "worker", "cli"]);
     assert_never_sees(&sources, "unloader", &["backend", "engine", "source", "worker", "scanner", "cli"]);
+    assert_never_sees(&sources, "auditor", &["backend", "engine", "worker", "unloader", "cli"]);
     assert_never_sees(&sources, "worker", &["backend", "scanner", "unloader", "cli"]);
 }
 
@@ -117,7 +118,9 @@ fn only_the_command_line_chooses_a_backend() {
 fn drivers_and_the_engine_stay_in_their_rooms() {
     for source in sources() {
         assert!(source.is_in("backend") || !source.names("rusqlite"), "{} names rusqlite", source.path);
-        for room in ["job", "feed", "config", "error", "warehouse", "backend", "worker", "scanner", "unloader"] {
+        for room in
+            ["job", "feed", "config", "error", "warehouse", "backend", "worker", "scanner", "unloader", "auditor"]
+        {
             assert!(!source.is_in(room) || !source.names("datafusion"), "{} names datafusion", source.path);
         }
     }

@@ -31,7 +31,9 @@ impl Fresh {
     }
 
     fn connection(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(&self.path).unwrap()
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        bring_functions(&connection);
+        connection
     }
 }
 
@@ -44,6 +46,26 @@ impl ReadBack for Fresh {
         let row = |row: &rusqlite::Row<'_>| (0..width).map(|i| row.get_ref(i).map(text)).collect();
         statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
     }
+}
+
+/// What the SQL of checksums needs, in the words of the README.
+fn bring_functions(connection: &rusqlite::Connection) {
+    use rusqlite::functions::{Context, FunctionFlags};
+    let crc32 = |context: &mut Context<'_>| {
+        let text: Option<Vec<u8>> = match context.get_raw(0) {
+            ValueRef::Null => None,
+            value => Some(value.as_bytes().unwrap().to_vec()),
+        };
+        Ok(text.map(|text| crc32fast::hash(&text)))
+    };
+    let double_text = |context: &mut Context<'_>| {
+        let mut text = String::new();
+        let value: Option<f64> = context.get(0)?;
+        value.into_iter().for_each(|value| loadline::warehouse::push_double(&mut text, value));
+        Ok(value.map(|_| text))
+    };
+    connection.create_scalar_function("crc32", 1, FunctionFlags::SQLITE_UTF8, crc32).unwrap();
+    connection.create_scalar_function("double_text", 1, FunctionFlags::SQLITE_UTF8, double_text).unwrap();
 }
 
 fn text(value: ValueRef<'_>) -> Option<String> {
@@ -84,6 +106,10 @@ conformance! { jobs with db:
     one_file_is_found_by_feed_and_key(db.jobs())
     loaded_files_come_by_selection_and_page_by_page(db.jobs())
     revoking_takes_loaded_files_only_and_sums_up_their_jobs(db.jobs())
+    the_registry_of_a_feed_comes_page_by_page(db.jobs())
+    restoring_adds_what_is_not_known_and_leaves_the_rest(db.jobs())
+    restored_and_registered_at_once_a_file_is_there_once(db.jobs(), db.jobs())
+    requeueing_finds_loaded_files_again_and_sums_up_their_jobs(db.jobs())
     a_loaded_job_is_retried_for_its_unloaded_files(db.jobs())
     an_unloaded_file_can_be_released_from_its_job(db.jobs())
     a_job_ends_loaded_with_files_that_are_unloaded(db.jobs())
@@ -138,6 +164,20 @@ conformance! { ledger with db:
     whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
     the_ledger_names_file_table_and_end(db.warehouse())
     old_rejects_are_pruned_and_their_counts_stay(db.warehouse(), db)
+}
+
+conformance! { audit with db:
+    the_ledger_is_paged_with_what_the_tables_hold(db.warehouse())
+    rows_that_are_missing_doubled_or_too_many_are_counted(db.warehouse(), db)
+    rows_are_counted_in_the_table_that_the_ledger_names(db.warehouse(), db)
+    a_walk_back_is_marked_until_its_end(db.warehouse(), db)
+}
+
+conformance! { checksums with db:
+    the_database_gives_the_loaders_sum(db.warehouse(), db)
+    doubles_and_floats_have_one_text(db.warehouse(), db)
+    what_is_touched_is_found(db.warehouse(), db)
+    a_sum_under_another_rule_is_not_compared(db.warehouse(), db)
 }
 
 conformance! { rows with db:

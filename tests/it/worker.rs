@@ -129,6 +129,24 @@ fn numbers(count: usize) -> String {
 const KEY: &str = "2026/01/01/00/a.csv";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_file_has_its_fingerprint_whatever_its_segments() {
+    use sha2::Digest;
+    let files = [(KEY, numbers(95)), ("2026/01/01/01/b.csv", numbers(10)), ("2026/01/01/02/c.csv", numbers(0))];
+    let bench = Bench::new(&files.each_ref().map(|(key, text)| (*key, text.as_str()))).await;
+    assert_eq!(bench.etl(loadline::progress::unobserved()).await.loaded, 1);
+    for (key, text) in &files {
+        let entry = bench.warehouse.entry("numbers", key).await.unwrap().unwrap();
+        let fingerprint = entry.progress.fingerprint.unwrap();
+        assert_eq!(fingerprint.bytes, text.len() as u64, "{key}");
+        assert_eq!(fingerprint.sha256[..], sha2::Sha256::digest(text)[..], "{key}");
+    }
+    let table = TableSpec::of(&bench.config.feeds[0]);
+    for file in bench.warehouse.audit("numbers", &table, 0, 10, true).await.unwrap() {
+        assert_eq!(file.checksum, Some(file.entry.progress.checksum), "{}", file.key);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_take_in_the_middle_of_a_load_is_taken_back() {
     let bench = Arc::new(Bench::new(&[(KEY, &numbers(95))]).await);
     // After the third of ten segments somebody with an old claim takes the file.

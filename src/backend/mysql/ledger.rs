@@ -16,6 +16,7 @@ use super::fault::Fault;
 use super::value::{field, key_hash, placeholders, time_value};
 use crate::error::Error;
 use crate::failpoint;
+use crate::fingerprint::Fingerprint;
 use crate::warehouse::{Fence, FileNumber, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Most records that one transaction of a walk back takes out. Fewer than a segment brings in: that comes in many
@@ -23,7 +24,7 @@ use crate::warehouse::{Fence, FileNumber, LedgerKey, Progress, Standing, TableSp
 const WALK_BACK_RECORDS_MAX: u64 = 10_000;
 
 /// The plan of a file that is being walked back.
-const WALKING_BACK: &str = "";
+pub(super) const WALKING_BACK: &str = "";
 
 /// Files that one statement names.
 pub(super) const FILES_PER_STATEMENT: usize = 1_000;
@@ -34,7 +35,8 @@ const INSERTS_MAX: usize = 100;
 /// How often a take whose answer was lost is made again.
 const TAKES_LOST_MAX: u32 = 3;
 
-pub(super) const PROGRESS_COLUMNS: &str = "records_done, `rows`, rejects, checksum, invalid, complete";
+pub(super) const PROGRESS_COLUMNS: &str =
+    "records_done, `rows`, rejects, checksum, checksum_rule, invalid, complete, bytes, sha256";
 
 type Hash = [u8; 32];
 
@@ -46,9 +48,17 @@ pub(super) fn progress(row: &mut Row) -> Result<Progress, Fault> {
         rows: field(row, "rows")?,
         rejects: field(row, "rejects")?,
         checksum: field(row, "checksum")?,
+        checksum_rule: field(row, "checksum_rule")?,
         invalid: serde_json::from_str(&invalid).map_err(unreadable)?,
         complete: field(row, "complete")?,
+        fingerprint: fingerprint(row)?,
     })
+}
+
+fn fingerprint(row: &mut Row) -> Result<Option<Fingerprint>, Fault> {
+    let (bytes, sha256): (Option<u64>, Option<Vec<u8>>) = (field(row, "bytes")?, field(row, "sha256")?);
+    let (Some(bytes), Some(sha256)) = (bytes, sha256) else { return Ok(None) };
+    Ok(Some(Fingerprint { bytes, sha256: hash(sha256)? }))
 }
 
 pub(super) fn invalid_json(progress: &Progress) -> Result<String, Fault> {
@@ -122,8 +132,11 @@ async fn find(session: &mut Session, feed: &str, hashes: &[&Hash]) -> Result<Vec
 }
 
 fn hash_field(row: &mut Row) -> Result<Hash, Fault> {
-    let hash: Vec<u8> = field(row, "key_hash")?;
-    Hash::try_from(hash).map_err(|_| Error::internal("a stored hash has not 32 bytes").into())
+    hash(field(row, "key_hash")?)
+}
+
+fn hash(bytes: Vec<u8>) -> Result<Hash, Fault> {
+    Hash::try_from(bytes).map_err(|_| Error::internal("a stored hash has not 32 bytes").into())
 }
 
 async fn insert_missing(session: &mut Session, taker: &Taker, missing: &[(&Hash, &&LedgerKey)]) -> Result<(), Fault> {
@@ -301,12 +314,14 @@ pub(super) async fn walk_back_step(
     let unloaded = end == WalkEnd::Unloaded;
     if to > 0 {
         let sql = "UPDATE loadline_files SET records_done = ?, plan_hash = ?, complete = 0, completed_time = NULL, \
-                   updated_time = NOW(6), unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
+                   bytes = NULL, sha256 = NULL, updated_time = NOW(6), \
+                   unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
         session.execute(sql, (to, WALKING_BACK, unloaded, fence.file)).await?;
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?, complete = 0, completed_time = NULL, \
-               updated_time = NOW(6), `rows` = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?, \
+               bytes = NULL, sha256 = NULL, checksum_rule = NULL, updated_time = NOW(6), \
+               `rows` = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?, \
                unloaded_time = IF(?, NOW(6), unloaded_time) WHERE file = ?";
     session.execute(sql, (&fence.plan_hash, &next.name, unloaded, fence.file)).await?;
     Ok(Walked::Wholly)

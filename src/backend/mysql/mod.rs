@@ -6,6 +6,8 @@
 //! Invariant: a connection goes back to be used again only from work that ended well; after an error, a timeout or a
 //! cancellation it is closed, and the server rolls back what was open on it.
 
+mod audit;
+mod checksum;
 mod connection;
 mod fault;
 mod grants;

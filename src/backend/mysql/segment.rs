@@ -90,16 +90,20 @@ async fn move_on(session: &mut Session, fence: &Fence, from: u64, progress: &Pro
     if progress.records_done < from {
         return Err(Error::internal("a segment ends before it begins").into());
     }
-    let sql = "UPDATE loadline_files SET records_done = ?, `rows` = ?, rejects = ?, checksum = ?, invalid = ?, \
+    let sql = "UPDATE loadline_files SET records_done = ?, `rows` = ?, rejects = ?, checksum = ?, checksum_rule = ?, \
+               invalid = ?, bytes = ?, sha256 = ?, \
                complete = ?, updated_time = NOW(6), completed_time = IF(?, NOW(6), NULL) \
                WHERE file = ? AND epoch = ? AND plan_hash = ? AND records_done = ? AND complete = 0";
-    let Progress { records_done, rows, rejects, checksum, invalid: _, complete } = progress;
+    let Progress { records_done, rows, rejects, checksum, checksum_rule, invalid: _, complete, fingerprint } = progress;
     let params: Vec<mysql_async::Value> = vec![
         records_done.into(),
         rows.into(),
         rejects.into(),
         checksum.into(),
+        checksum_rule.as_deref().into(),
         invalid_json(progress)?.into(),
+        fingerprint.map(|print| print.bytes).into(),
+        fingerprint.as_ref().map(|print| print.sha256.as_slice()).into(),
         complete.into(),
         complete.into(),
         fence.file.into(),

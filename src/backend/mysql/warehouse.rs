@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{obstacles, reports, segment, table};
+use super::{audit, checksum, obstacles, reports, segment, table};
 use crate::config::MysqlDatabase;
 use crate::error::Result;
 use crate::failpoint;
 use crate::warehouse::{
-    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 pub struct MysqlWarehouse {
@@ -110,5 +111,28 @@ impl Warehouse for MysqlWarehouse {
 
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         self.database.read(async |session| reports::reject_reasons(session, feed, keys).await).await
+    }
+
+    async fn ledger(&self, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>> {
+        self.database.read(async |session| audit::page(session, feed, after, limit).await).await
+    }
+
+    async fn audit(
+        &self,
+        feed: &str,
+        table: &TableSpec,
+        after: FileNumber,
+        limit: usize,
+        deep: bool,
+    ) -> Result<Vec<AuditedFile>> {
+        self.database.read_picture(async |session| audit::audit(session, feed, table, after, limit, deep).await).await
+    }
+
+    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
+        self.database.read_picture(async |session| audit::strays(session, table, limit).await).await
+    }
+
+    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String {
+        checksum::of_file(table, file)
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
+use super::checksum;
 use super::fault::Fault;
 use super::migrations::Component;
 use crate::error::{Error, Result};
@@ -162,6 +163,7 @@ impl Database {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        checksum::bring_functions(&connection)?;
         Ok(connection)
     }
 

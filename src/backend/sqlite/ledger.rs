@@ -14,15 +14,17 @@ use super::value::{Count, key_hash, key_hashes_json, time_text};
 use crate::clock;
 use crate::error::Error;
 use crate::failpoint;
+use crate::fingerprint::Fingerprint;
 use crate::warehouse::{Fence, LedgerKey, Progress, Standing, TableSpec, Taken, Taker, WalkEnd};
 
 /// Most records that one transaction of a walk back takes out.
 const WALK_BACK_RECORDS_MAX: u64 = 100_000;
 
 /// The plan of a file that is being walked back.
-const WALKING_BACK: &str = "";
+pub(super) const WALKING_BACK: &str = "";
 
-pub(super) const PROGRESS_COLUMNS: &str = "records_done, rows, rejects, checksum, invalid, complete";
+pub(super) const PROGRESS_COLUMNS: &str =
+    "records_done, rows, rejects, checksum, checksum_rule, invalid, complete, bytes, sha256";
 
 pub(super) fn progress(row: &Row<'_>) -> Result<Progress, Fault> {
     let invalid: String = row.get("invalid")?;
@@ -33,9 +35,17 @@ pub(super) fn progress(row: &Row<'_>) -> Result<Progress, Fault> {
         rows: count("rows")?,
         rejects: count("rejects")?,
         checksum: row.get("checksum")?,
+        checksum_rule: row.get("checksum_rule")?,
         invalid: serde_json::from_str(&invalid).map_err(unreadable)?,
         complete: row.get("complete")?,
+        fingerprint: fingerprint(row)?,
     })
+}
+
+fn fingerprint(row: &Row<'_>) -> Result<Option<Fingerprint>, Fault> {
+    let (bytes, sha256): (Option<Count>, Option<[u8; 32]>) = (row.get("bytes")?, row.get("sha256")?);
+    let both = bytes.zip(sha256);
+    Ok(both.map(|(Count(bytes), sha256)| Fingerprint { bytes, sha256 }))
 }
 
 pub(super) fn invalid_json(progress: &Progress) -> Result<String, Fault> {
@@ -143,12 +153,14 @@ pub(super) fn walk_back_step(c: &Connection, fence: &Fence, next: &TableSpec, en
     let unloaded = (end == WalkEnd::Unloaded).then_some(&now);
     if to > 0 {
         let sql = "UPDATE loadline_files SET records_done = ?2, plan_hash = ?3, complete = 0, completed_time = NULL, \
-                   updated_time = ?4, unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
+                   bytes = NULL, sha256 = NULL, updated_time = ?4, \
+                   unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
         c.execute(sql, params![fence.file, left, WALKING_BACK, now, unloaded])?;
         return Ok(Walked::Partly);
     }
     let sql = "UPDATE loadline_files SET records_done = 0, plan_hash = ?2, complete = 0, completed_time = NULL, \
-               updated_time = ?3, rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4, \
+               bytes = NULL, sha256 = NULL, checksum_rule = NULL, updated_time = ?3, \
+               rows = 0, rejects = 0, checksum = 0, invalid = '{}', target_table = ?4, \
                unloaded_time = coalesce(?5, unloaded_time) WHERE file = ?1";
     c.execute(sql, params![fence.file, fence.plan_hash, now, next.name, unloaded])?;
     Ok(Walked::Wholly)

@@ -8,6 +8,8 @@
 //! Invariant: what COMMIT has answered is on the disk (`synchronous=FULL`), and what is dropped before is rolled back.
 //! Values that SQLite has no type for are canonical text: decimals, dates, times and 64-bit unsigned integers.
 
+mod audit;
+mod checksum;
 mod connection;
 mod fault;
 mod insert;

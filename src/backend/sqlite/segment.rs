@@ -114,10 +114,11 @@ fn move_on(c: &Connection, fence: &Fence, from: u64, progress: &Progress) -> Res
     }
     let mut update = c.prepare_cached(
         "UPDATE loadline_files SET records_done = ?5, rows = ?6, rejects = ?7, checksum = ?8, invalid = ?9, \
-         complete = ?10, updated_time = ?11, completed_time = CASE WHEN ?10 THEN ?11 END \
+         complete = ?10, updated_time = ?11, completed_time = CASE WHEN ?10 THEN ?11 END, checksum_rule = ?12, \
+         bytes = ?13, sha256 = ?14 \
          WHERE file = ?1 AND epoch = ?2 AND plan_hash = ?3 AND records_done = ?4 AND complete = 0",
     )?;
-    let Progress { records_done, rows, rejects, checksum, invalid: _, complete } = progress;
+    let Progress { records_done, rows, rejects, checksum, checksum_rule, invalid: _, complete, fingerprint } = progress;
     let (invalid, now) = (invalid_json(progress)?, time_text(clock::now()));
     let Fence { file, epoch, plan_hash } = fence;
     let updated = update.execute(params![
@@ -131,7 +132,10 @@ fn move_on(c: &Connection, fence: &Fence, from: u64, progress: &Progress) -> Res
         checksum,
         invalid,
         complete,
-        now
+        now,
+        checksum_rule,
+        fingerprint.map(|print| Count(print.bytes)),
+        fingerprint.map(|print| print.sha256)
     ])?;
     if updated != 1 {
         return Err(Error::internal("the ledger row changed under an open segment").into());

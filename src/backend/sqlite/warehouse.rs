@@ -9,11 +9,12 @@ use chrono::{DateTime, Utc};
 use super::connection::Database;
 use super::ledger::{self, Walked};
 use super::migrations::REPORTING;
-use super::{mounts, reports, segment, table};
+use super::{audit, checksum, mounts, reports, segment, table};
 use crate::error::Result;
 use crate::failpoint;
 use crate::warehouse::{
-    Begun, Fence, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken, Taker, WalkEnd, Warehouse,
+    AuditedFile, Begun, Fence, FileNumber, KeyedEntry, LedgerEntry, LedgerKey, Progress, RejectRow, TableSpec, Taken,
+    Taker, WalkEnd, Warehouse,
 };
 
 pub struct SqliteWarehouse {
@@ -110,5 +111,31 @@ impl Warehouse for SqliteWarehouse {
     async fn reject_reasons(&self, feed: &str, keys: &[String]) -> Result<Vec<(Option<String>, String, u64)>> {
         let (feed, keys) = (feed.to_owned(), keys.to_vec());
         self.database.read(move |c| reports::reject_reasons(c, &feed, &keys)).await
+    }
+
+    async fn ledger(&self, feed: &str, after: FileNumber, limit: usize) -> Result<Vec<KeyedEntry>> {
+        let feed = feed.to_owned();
+        self.database.read(move |c| audit::page(c, &feed, after, limit)).await
+    }
+
+    async fn audit(
+        &self,
+        feed: &str,
+        table: &TableSpec,
+        after: FileNumber,
+        limit: usize,
+        deep: bool,
+    ) -> Result<Vec<AuditedFile>> {
+        let (feed, table) = (feed.to_owned(), table.clone());
+        self.database.read(move |c| audit::audit(c, &feed, &table, after, limit, deep)).await
+    }
+
+    async fn strays(&self, table: &str, limit: usize) -> Result<Vec<(FileNumber, u64)>> {
+        let table = table.to_owned();
+        self.database.read(move |c| audit::strays(c, &table, limit)).await
+    }
+
+    fn checksum_sql(&self, table: &TableSpec, file: FileNumber) -> String {
+        checksum::of_file(table, file)
     }
 }

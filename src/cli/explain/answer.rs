@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::facts::{Facts, FeedFacts, Verdict, time};
 use crate::cli::{Context, GlobalArgs, human, report, shell, wrap};
 use crate::config::{Config, ScannerConfig};
+use crate::fingerprint::Fingerprint;
 use crate::job::{FileRecord, FileState, Job, JobStatus};
 use crate::source::{Entry, Ignored};
 use crate::warehouse::LedgerEntry;
@@ -113,6 +114,8 @@ fn ledger_json(entry: &LedgerEntry) -> Value {
     json!({
         "file": entry.file, "job": entry.job, "version": entry.version, "target_table": entry.table,
         "records_done": entry.progress.records_done, "rows": entry.progress.rows, "rejects": entry.progress.rejects,
+        "checksum": entry.progress.checksum, "bytes": entry.progress.fingerprint.map(|print| print.bytes),
+        "sha256": entry.progress.fingerprint.as_ref().map(Fingerprint::hex),
         "complete": entry.progress.complete, "completed_time": entry.completed.map(time),
         "unloaded_time": entry.unloaded.map(time),
     })

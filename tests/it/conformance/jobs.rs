@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use loadline::job::{
     Claim, ClaimRequest, ClaimToken, FileOutcome, FileRecord, FileState, FoundFile, JobDraft, JobFilter, JobId,
-    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Planner, Replacement, Selection,
-    Watermark,
+    JobLimits, JobOrder, JobStatus, JobStore, Known, ListedFile, OnOverwrite, Planner, Replacement, Restored,
+    Selection, Watermark,
 };
 
 use super::at;
@@ -876,4 +876,121 @@ pub async fn old_loaded_jobs_are_pruned_and_their_files_stay(store: &dyn JobStor
     assert_eq!((file.state, file.job_id, file.rows_loaded), (FileState::Loaded, None, Some(90)));
     let again = store.register(FEED, &[listed("b", "v1", 1)], OnOverwrite::Quarantine, at(9)).await.unwrap();
     assert_eq!(again, [Known::Same]);
+}
+
+// -- audit and repair ----------------------------------------------------------------------------------------------
+
+pub async fn the_registry_of_a_feed_comes_page_by_page(store: &dyn JobStore) {
+    file_in_every_state(store).await;
+    store.register("other", &[listed("loaded", "v1", 0)], OnOverwrite::Quarantine, at(0)).await.unwrap();
+    let mut all = Vec::new();
+    for limit in [1, 4, 1000] {
+        let (mut pages, mut after) = (Vec::new(), 0);
+        loop {
+            let page = store.registry(FEED, after, limit).await.unwrap();
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            pages.extend(page);
+        }
+        assert!(all.is_empty() || pages == all, "in pages of {limit}");
+        all = pages;
+    }
+    assert!(all.is_sorted_by_key(|file| file.id));
+    let mut by_key = files(store, &STATES).await;
+    by_key.sort_by_key(|file| file.id);
+    assert_eq!(all, by_key);
+}
+
+fn restored(key: &str, state: FileState) -> Restored {
+    let loaded = state != FileState::Unloaded;
+    Restored {
+        key: key.to_owned(),
+        version: "v9".to_owned(),
+        size: 77,
+        modified: at(3),
+        hour: at(0),
+        state,
+        rows_loaded: loaded.then_some(90),
+        rows_rejected: loaded.then_some(10),
+        error: (state == FileState::Quarantined).then(|| "changed".to_owned()),
+        found_time: at(4),
+        loaded_time: loaded.then(|| at(5)),
+    }
+}
+
+pub async fn restoring_adds_what_is_not_known_and_leaves_the_rest(store: &dyn JobStore) {
+    file_in_every_state(store).await;
+    let before = files(store, &STATES).await;
+    let new = [
+        ("new, ü", FileState::Loaded),
+        ("new quarantined", FileState::Quarantined),
+        ("new unloaded", FileState::Unloaded),
+    ];
+    let mut page: Vec<Restored> = STATES.iter().map(|key| restored(key, FileState::Loaded)).collect();
+    page.extend(new.map(|(key, state)| restored(key, state)));
+    assert_eq!(store.restore(FEED, &page).await.unwrap(), 3);
+    assert_eq!(files(store, &STATES).await, before, "a known file was changed");
+    for (key, state) in new {
+        let (is, given) = (store.file(FEED, key).await.unwrap().unwrap(), restored(key, state));
+        assert_eq!((is.state, is.version, is.size, is.job_id), (state, given.version, given.size, None));
+        assert_eq!((is.modified, is.hour, is.found_time), (given.modified, given.hour, given.found_time));
+        assert_eq!((is.rows_loaded, is.rows_rejected), (given.rows_loaded, given.rows_rejected));
+        assert_eq!((is.error, is.loaded_time), (given.error, given.loaded_time));
+    }
+    assert_eq!(store.restore(FEED, &page).await.unwrap(), 0, "restored twice");
+    assert_eq!(store.restore(FEED, &[]).await.unwrap(), 0);
+    assert_eq!(store.restore("other", &page[..1]).await.unwrap(), 1, "the same key of another feed is another file");
+    // A restored file is what a loaded one is to a scan.
+    let listed =
+        [ListedFile { version: "v9".to_owned(), ..listed("new, ü", "v9", 3) }, listed("new unloaded", "v10", 9)];
+    let known = store.register(FEED, &listed, OnOverwrite::Quarantine, at(9)).await.unwrap();
+    assert_eq!(known, [Known::Same; 2]);
+}
+
+pub async fn restored_and_registered_at_once_a_file_is_there_once(one: &dyn JobStore, two: &dyn JobStore) {
+    one.migrate(None).await.unwrap();
+    let keys: Vec<String> = (0..300).map(|number| format!("{number}.csv")).collect();
+    let found: Vec<ListedFile> = keys.iter().map(|key| listed(key, "v1", 0)).collect();
+    let loaded: Vec<Restored> = keys.iter().rev().map(|key| restored(key, FileState::Loaded)).collect();
+    let registering = async {
+        let mut new = 0;
+        for page in found.chunks(30) {
+            let known = one.register(FEED, page, OnOverwrite::Ignore, at(0)).await.unwrap();
+            new += known.iter().filter(|known| **known == Known::New).count() as u64;
+        }
+        new
+    };
+    let restoring = async {
+        let mut restored = 0;
+        for page in loaded.chunks(30) {
+            restored += two.restore(FEED, page).await.unwrap();
+        }
+        restored
+    };
+    let (new, restored) = tokio::join!(registering, restoring);
+    assert_eq!(new + restored, 300);
+    assert_eq!(one.registry(FEED, 0, 1000).await.unwrap().len(), 300);
+}
+
+pub async fn requeueing_finds_loaded_files_again_and_sums_up_their_jobs(store: &dyn JobStore) {
+    file_in_every_state(store).await;
+    let before = files(store, &STATES).await;
+    let ids: Vec<i64> = before.iter().map(|file| file.id).collect();
+    let loaded = ["loaded", "quarantined_open_loaded", "quarantined_loaded", "quarantined_by_worker"];
+    assert_eq!(store.requeue(&ids).await.unwrap(), loaded.len() as u64);
+    assert_eq!(store.requeue(&ids).await.unwrap(), 0, "a file was queued twice");
+    for (was, is) in before.iter().zip(files(store, &STATES).await) {
+        if loaded.contains(&is.key.as_str()) {
+            assert_eq!((is.state, is.job_id), (FileState::Found, None));
+            assert_eq!((is.rows_loaded, is.rows_rejected, is.error, is.loaded_time), (None, None, None, None));
+            assert_eq!((is.version, is.found_time), (was.version.clone(), was.found_time));
+        } else {
+            assert_eq!(is, *was);
+        }
+    }
+    let failed = store.jobs(&JobFilter { status: Some(JobStatus::Failed), feed: None }).await.unwrap();
+    assert_eq!((failed[0].rows_loaded, failed[0].rows_rejected), (Some(0), Some(0)));
+    let found = store.found(FEED, None, 99).await.unwrap();
+    assert_eq!(found.len(), loaded.len() + 1, "they can be put into a job");
 }

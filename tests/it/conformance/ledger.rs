@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, UInt64Array};
 use loadline::feed::ColumnType;
+use loadline::fingerprint::Fingerprint;
 use loadline::warehouse::{
     Begun, Fence, LedgerEntry, LedgerKey, Progress, Reject, Segment, Standing, TableColumn, TableSpec, Taken, Taker,
     WalkEnd, Warehouse, WriteError,
@@ -52,6 +53,17 @@ fn fence(taken: &Taken, plan: &str) -> Fence {
 
 fn done(records_done: u64, complete: bool) -> Progress {
     Progress { records_done, rows: records_done, checksum: 7, complete, ..Progress::default() }
+}
+
+/// The end of a file, with what tells its content.
+fn proven() -> Progress {
+    let fingerprint = Some(Fingerprint { bytes: u64::MAX >> 1, sha256: [0xfe; 32] });
+    Progress {
+        complete: true,
+        checksum_rule: Some("2-0123456789abcdef".to_owned()),
+        fingerprint,
+        ..Progress::default()
+    }
 }
 
 async fn set_up(warehouse: &dyn Warehouse, table: &TableSpec) {
@@ -251,7 +263,7 @@ pub async fn segments_follow_each_other(warehouse: &dyn Warehouse, read: &dyn Re
     segment.reject(&[reject(151)]).await.unwrap();
     segment.write(&table(&[]), &rows(152..=200, 1)).await.unwrap();
     let invalid = [("age".to_owned(), 3), ("income \"net\"".to_owned(), 1)].into();
-    let end = Progress { records_done: 200, rows: 199, rejects: 1, checksum: i64::MIN, invalid, complete: true };
+    let end = Progress { records_done: 200, rows: 199, rejects: 1, checksum: i64::MIN, invalid, ..proven() };
     segment.commit(&end).await.unwrap();
 
     assert_eq!(progress(warehouse).await, end);
@@ -434,7 +446,7 @@ pub async fn a_walk_back_leaves_nothing_but_the_plan(warehouse: &dyn Warehouse, 
     segment.write(&table(&[]), &rows(1..=5, 1)).await.unwrap();
     segment.reject(&[reject(6)]).await.unwrap();
     let invalid = [("id".to_owned(), 1)].into();
-    let loaded = Progress { records_done: 6, rows: 5, rejects: 1, checksum: 9, invalid, complete: true };
+    let loaded = Progress { records_done: 6, rows: 5, rejects: 1, checksum: 9, invalid, ..proven() };
     segment.commit(&loaded).await.unwrap();
 
     let mine = fence(&take(warehouse, "v1", OTHER_PLAN).await, OTHER_PLAN);

@@ -3,6 +3,8 @@
 //!
 //! SQL in here reads back what was written; it is what every backend understands: unquoted lower-case names.
 
+pub mod audit;
+pub mod checksums;
 pub mod jobs;
 pub mod ledger;
 pub mod rows;

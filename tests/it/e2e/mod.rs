@@ -3,6 +3,8 @@
 //!
 //! Tests low in the crate hold the parts; these hold that they are wired to what the contract promises.
 
+mod audit;
+mod audit_repair;
 mod concurrency;
 mod demo;
 mod exit_codes;
@@ -19,6 +21,7 @@ mod production;
 pub mod project;
 mod quarantine;
 mod real_files;
+mod receipt;
 mod rejects;
 mod retention;
 mod same_everywhere;

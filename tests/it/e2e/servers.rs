@@ -6,7 +6,7 @@ use super::project::{Db, EVENTS_SCHEMA, Project, eventually, hour, signal};
 use crate::servers::{Database, Kind, Server};
 
 /// A column of every type whose value has one text on every database.
-const SCHEMA: &str = "\
+pub const SCHEMA: &str = "\
 primary_key: [id]
 columns:
   - {name: id, type: int64, required: true, on_invalid: reject}
@@ -23,7 +23,7 @@ columns:
 
 const COLUMNS: &str = "id, small, large, ratio, amount, flag, day, at, name, note, _file, _record";
 
-fn file(first: u64, records: u64) -> String {
+pub fn file(first: u64, records: u64) -> String {
     let mut text = "id,small,large,ratio,amount,flag,day,at,name,note\n".to_owned();
     for id in first..first + records {
         let record = match id % 7 {

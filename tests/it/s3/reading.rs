@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use loadline::config::Config;
 use loadline::engine;
+use loadline::fingerprint::Fingerprint;
 use loadline::source::{FileRef, Patience, Source, head, reachable};
+use sha2::{Digest, Sha256};
 
 use super::server::{Effect, Kind, S3Server};
 use super::whole_path::project;
@@ -49,6 +51,16 @@ impl Bench {
             counts.map(|counts| counts.iter().sum())
         })
     }
+
+    /// The fingerprint of a load of the file.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        block_on(async {
+            let planner = engine::LoadPlanner::new(&self.source, &self.config.feeds[0]).await.unwrap();
+            let mut stream = planner.over(std::slice::from_ref(&self.file)).file(0).unwrap();
+            while stream.next().await.unwrap().is_some() {}
+            stream.fingerprint()
+        })
+    }
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -85,6 +97,20 @@ fn a_server_without_ranges_is_read_from_the_start_and_gives_each_byte_once() {
     bench.server.inject(Kind::Get, 0, 1, Effect::Cut(20_000));
     assert_eq!(bench.records(), Ok(6000));
     assert_eq!(bench.server.count(Kind::Get), 3);
+}
+
+#[test]
+fn the_fingerprint_is_that_of_the_whole_object_however_often_reading_broke_off() {
+    let bench = Bench::new();
+    let whole: [u8; 32] = Sha256::digest(events(0..6000)).into();
+    let expected = Some(Fingerprint { bytes: bench.file.size, sha256: whole });
+    assert_eq!(bench.fingerprint(), expected);
+    bench.server.inject(Kind::Get, 0, 2, Effect::Cut(70_001));
+    assert_eq!(bench.fingerprint(), expected);
+    bench.server.bucket.ignore_ranges();
+    bench.server.inject(Kind::Get, 0, 1, Effect::Cut(50_000));
+    assert_eq!(bench.fingerprint(), expected);
+    assert_eq!(bench.server.count(Kind::Get), 1 + 3 + 2);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! Invariant: every method is one transaction. What a change rests on is in its WHERE, or was read under a lock that it
 //! still holds; the victim of a deadlock begins anew.
 
+mod books;
 mod given;
 mod overview;
 mod people;
@@ -26,7 +27,7 @@ use crate::config::MysqlDatabase;
 use crate::error::Result;
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId,
-    JobStore, Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection, Watermark,
+    JobStore, Known, ListedFile, OnOverwrite, Replacement, Restored, ScannerLock, Selection, Watermark,
 };
 
 const TABLES: [&str; 4] = ["scanner_jobs", "scanner_files", "scanner_feeds", "loadline_schema"];
@@ -175,6 +176,18 @@ impl JobStore for MysqlJobStore {
 
     async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
         self.database.read(async |session| people::loaded_files(session, of, after, limit).await).await
+    }
+
+    async fn registry(&self, feed: &str, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
+        self.database.read(async |session| books::registry(session, feed, after, limit).await).await
+    }
+
+    async fn restore(&self, feed: &str, files: &[Restored]) -> Result<u64> {
+        self.database.write(async |session| books::restore(session, feed, files).await).await
+    }
+
+    async fn requeue(&self, files: &[i64]) -> Result<u64> {
+        self.database.write(async |session| books::requeue(session, files).await).await
     }
 
     async fn revoke(&self, files: &[i64]) -> Result<u64> {

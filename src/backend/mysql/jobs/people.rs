@@ -16,7 +16,7 @@ use crate::job::{FileRecord, Job, JobFilter, JobId, Replacement, Selection};
 const MISSING: &str = "(f.state IN ('FAILED', 'UNLOADED') OR (f.state = 'QUARANTINED' AND f.loaded_time IS NULL))";
 
 /// What counts as loaded.
-const LOADED: &str = "(f.state = 'LOADED' OR (f.state = 'QUARANTINED' AND f.loaded_time IS NOT NULL))";
+pub(super) const LOADED: &str = "(f.state = 'LOADED' OR (f.state = 'QUARANTINED' AND f.loaded_time IS NOT NULL))";
 
 pub(super) async fn retry(session: &mut Session, job: JobId, replacements: &[Replacement]) -> Result<bool, Fault> {
     let sql = format!(

@@ -23,9 +23,9 @@ use crate::job::{FoundFile, JobDraft, JobId, JobStatus, Known, ListedFile, OnOve
 const NONE_ID: JobId = 0;
 
 /// How often the keys of a page are looked up again because another scanner was faster with some of them.
-const LOOKUPS_MAX: usize = 100;
+pub(super) const LOOKUPS_MAX: usize = 100;
 
-type KeyHash = [u8; 32];
+pub(super) type KeyHash = [u8; 32];
 
 /// An INSERT of id 0 would count up instead: it comes with an UPDATE.
 pub(super) async fn insert_none_row(session: &mut Session, start_from: Option<DateTime<Utc>>) -> Result<(), Fault> {
@@ -103,10 +103,10 @@ fn recorded(mut row: Row) -> Result<(KeyHash, Recorded), Fault> {
 }
 
 /// By the hash of its key.
-async fn find(
+pub(super) async fn find<T>(
     session: &mut Session,
     feed: &str,
-    files: &[(KeyHash, &ListedFile)],
+    files: &[(KeyHash, T)],
 ) -> Result<HashMap<KeyHash, Recorded>, Fault> {
     let mut known = HashMap::with_capacity(files.len());
     for files in files.chunks(ROWS_MAX) {

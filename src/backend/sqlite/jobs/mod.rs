@@ -3,6 +3,7 @@
 //! Invariant: every method is one transaction. Those that change something begin IMMEDIATE, so that what they read
 //! first still stands when they write: a compare-and-set needs no more than that.
 
+mod books;
 mod overview;
 mod people;
 mod queue;
@@ -21,7 +22,7 @@ use super::mounts;
 use crate::error::Result;
 use crate::job::{
     Claim, ClaimRequest, ClaimToken, FeedOverview, FileOutcome, FileRecord, FoundFile, Job, JobDraft, JobFilter, JobId,
-    JobStore, Known, ListedFile, OnOverwrite, Replacement, ScannerLock, Selection, Watermark,
+    JobStore, Known, ListedFile, OnOverwrite, Replacement, Restored, ScannerLock, Selection, Watermark,
 };
 
 pub struct SqliteJobStore {
@@ -176,6 +177,21 @@ impl JobStore for SqliteJobStore {
     async fn loaded_files(&self, of: &Selection, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
         let of = of.clone();
         self.database.read(move |c| people::loaded_files(c, &of, after, limit)).await
+    }
+
+    async fn registry(&self, feed: &str, after: i64, limit: usize) -> Result<Vec<FileRecord>> {
+        let feed = feed.to_owned();
+        self.database.read(move |c| books::registry(c, &feed, after, limit)).await
+    }
+
+    async fn restore(&self, feed: &str, files: &[Restored]) -> Result<u64> {
+        let (feed, files) = (feed.to_owned(), files.to_vec());
+        self.database.write(move |c| books::restore(c, &feed, &files)).await
+    }
+
+    async fn requeue(&self, files: &[i64]) -> Result<u64> {
+        let files = files.to_vec();
+        self.database.write(move |c| books::requeue(c, &files)).await
     }
 
     async fn revoke(&self, files: &[i64]) -> Result<u64> {

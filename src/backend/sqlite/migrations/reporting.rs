@@ -2,12 +2,21 @@
 
 use super::{Column, Migration};
 
-pub(super) const STEPS: [Migration; 3] = [
+pub(super) const STEPS: [Migration; 4] = [
     Migration { name: "1 loadline_files", columns: &[], statements: &[LOADLINE_FILES] },
     Migration { name: "2 loadline_rejects", columns: &[], statements: &[LOADLINE_REJECTS] },
     Migration {
         name: "3 loadline_files.unloaded_time",
         columns: &[Column { table: "loadline_files", name: "unloaded_time", ddl: UNLOADED_TIME }],
+        statements: &[],
+    },
+    Migration {
+        name: "4 loadline_files.sha256",
+        columns: &[
+            Column { table: "loadline_files", name: "checksum_rule", ddl: CHECKSUM_RULE },
+            Column { table: "loadline_files", name: "bytes", ddl: BYTES },
+            Column { table: "loadline_files", name: "sha256", ddl: SHA256 },
+        ],
         statements: &[],
     },
 ];
@@ -49,3 +58,9 @@ CREATE TABLE IF NOT EXISTS loadline_rejects (
 ) STRICT";
 
 const UNLOADED_TIME: &str = "ALTER TABLE loadline_files ADD COLUMN unloaded_time TEXT";
+
+const CHECKSUM_RULE: &str = "ALTER TABLE loadline_files ADD COLUMN checksum_rule TEXT";
+
+const BYTES: &str = "ALTER TABLE loadline_files ADD COLUMN bytes INTEGER";
+
+const SHA256: &str = "ALTER TABLE loadline_files ADD COLUMN sha256 BLOB";
