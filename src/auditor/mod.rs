@@ -13,7 +13,7 @@
 //! A repair only ever writes the registry, which is a cache of the ledger: nothing is loaded twice by a wrong one. See
 //! [`repair`].
 //!
-//! Memory: about 200 bytes for each file of the feed under audit, as much again for each suspect, and the rest by pages.
+//! Memory: about 400 bytes for each file of the feed under audit, as much again for each suspect, and the rest by pages.
 //!
 //! Invariant: without [`Request::repair`] nothing is changed; with it, no row, reject or ledger row is.
 

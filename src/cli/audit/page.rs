@@ -74,11 +74,9 @@ impl Page<'_> {
 
     /// What to do, once for each kind and way, with the first file of it as the example.
     fn steps(&self) -> Vec<String> {
-        if self.is_done() {
-            return Vec::new();
-        }
         let mut steps: BTreeMap<_, (u64, String)> = BTreeMap::new();
-        for finding in self.findings() {
+        let repaired = self.repaired().is_some();
+        for finding in self.findings().into_iter().filter(|finding| !(repaired && finding.repair.is_some())) {
             let way = (finding.kind, finding.repair, finding.state.map(|state| state.as_str()), finding.is_at_source);
             steps.entry(way).or_insert_with(|| (0, self.next_step(finding))).0 += 1;
         }
@@ -86,11 +84,6 @@ impl Page<'_> {
         let mut lines: Vec<String> = steps.iter().map(step).collect();
         lines.dedup();
         lines
-    }
-
-    /// A repair has done what it could, and that was all.
-    fn is_done(&self) -> bool {
-        self.audits.iter().all(|audit| audit.left() == 0)
     }
 
     fn conclusion(&self) -> String {
