@@ -97,7 +97,7 @@ pub struct AuditedFile {
 }
 
 /// What a take found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// The file may be loaded from `records_done` on, or is complete.
     Ready,
@@ -129,7 +129,7 @@ pub struct Fence {
 }
 
 /// What stands in the ledger when a walk back has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WalkEnd {
     /// Record 0 under the fence's plan: ready to be loaded.
     Anew,

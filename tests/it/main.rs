@@ -5,6 +5,7 @@ mod arrivals;
 mod conformance;
 mod deploy;
 mod e2e;
+mod model;
 mod mysql;
 mod queue;
 mod read_back;
