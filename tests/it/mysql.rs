@@ -38,18 +38,18 @@ pub fn job_store(url: &str, keys: &[(&str, &str)]) -> MysqlJobStore {
 }
 
 /// A database that was made and has nothing in it.
-struct Fresh(servers::Database<'static>);
+pub struct Fresh(servers::Database<'static>);
 
 impl Fresh {
-    fn of(kind: Kind) -> Option<Self> {
+    pub fn of(kind: Kind) -> Option<Self> {
         Some(Self(Server::shared(kind)?.fresh()))
     }
 
-    fn warehouse(&self) -> MysqlWarehouse {
+    pub fn warehouse(&self) -> MysqlWarehouse {
         warehouse(&self.0.url(), &[])
     }
 
-    fn jobs(&self) -> MysqlJobStore {
+    pub fn jobs(&self) -> MysqlJobStore {
         job_store(&self.0.url(), &[])
     }
 }

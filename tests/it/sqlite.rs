@@ -10,23 +10,23 @@ use tempfile::TempDir;
 use crate::conformance::{ReadBack, texts};
 
 /// A folder with a database that does not exist yet, in a folder that does not exist yet.
-struct Fresh {
+pub struct Fresh {
     _folder: TempDir,
     path: std::path::PathBuf,
 }
 
 impl Fresh {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/fresh.db");
         Self { _folder: folder, path }
     }
 
-    fn jobs(&self) -> SqliteJobStore {
+    pub fn jobs(&self) -> SqliteJobStore {
         SqliteJobStore::open(&self.path).unwrap()
     }
 
-    fn warehouse(&self) -> SqliteWarehouse {
+    pub fn warehouse(&self) -> SqliteWarehouse {
         SqliteWarehouse::open(&self.path).unwrap()
     }
 

@@ -23,6 +23,13 @@ pub fn table(primary_key: &[&str]) -> TableSpec {
     TableSpec { name: TABLE.to_owned(), columns: vec![id], primary_key }
 }
 
+/// Rows for the records of a range, all with this id.
+pub fn rows_of(records: std::ops::RangeInclusive<u64>, id: i64) -> RecordBatch {
+    let records = UInt64Array::from_iter_values(records);
+    let ids = Int64Array::from_iter_values(std::iter::repeat_n(id, arrow::array::Array::len(&records)));
+    RecordBatch::try_from_iter([("id", Arc::new(ids) as _), ("_record", Arc::new(records) as _)]).unwrap()
+}
+
 /// Rows for the records of a range; their ids are `first_id` and on.
 fn rows(records: std::ops::RangeInclusive<u64>, first_id: i64) -> RecordBatch {
     let records = UInt64Array::from_iter_values(records);

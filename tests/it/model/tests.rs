@@ -16,7 +16,7 @@ use crate::skip::say;
 
 const SCHEDULES: u64 = 200_000;
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
