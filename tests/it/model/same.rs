@@ -19,12 +19,11 @@ use super::metadata::{Claim, Entries, Entry, Metadata, Outcome, Outcomes};
 use super::protocol::Protocol;
 use super::reporting::{Begun, Fence, Reporting, Walked};
 use super::schedule::Dice;
-use super::tests::number;
 use super::{FILES, Plan, RECORDS_MAX, VERSIONS_MAX, Version};
 use crate::conformance::ledger::{rows_of, table};
 use crate::conformance::{ReadBack, at};
 use crate::servers::Kind;
-use crate::skip::say;
+use crate::skip::{number, say};
 use crate::{mysql, sqlite};
 
 const STEPS: usize = 60;

@@ -12,13 +12,9 @@ use super::protocol::Protocol;
 use super::schedule::{Schedule, random, replay, shrink};
 use super::world::{Fate, Move, Setup, World};
 use super::{FILES, VERSIONS_MAX};
-use crate::skip::say;
+use crate::skip::{number, say};
 
 const SCHEDULES: u64 = 200_000;
-
-pub fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
 
 /// What happened, and what stood where behind each move.
 fn print(schedule: &Schedule, protocol: Protocol) {
