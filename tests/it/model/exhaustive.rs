@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use super::FILES;
-use super::schedule::drain;
-use super::world::{Fate, Move, World, Wrong};
+use super::drain::drain;
+use super::right::Wrong;
+use super::world::{Fate, Move, World};
 
 /// A world with what may still go wrong in it.
 #[derive(Clone, PartialEq, Eq, Hash)]

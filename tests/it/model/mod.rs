@@ -5,7 +5,7 @@
 //! what is loaded. Between them go [`worker`]s, [`scanner`]s and [`person`]s, each a little program whose step is one
 //! transaction or one message of the real one. They crash, stand still, lose the answer to a COMMIT that has landed or
 //! has not; leases end at any moment; files are overwritten, schemas change, the metadata is lost. [`world`] says what may
-//! happen and what must hold.
+//! happen, [`right`] what must hold.
 //!
 //! What keeps it right, and [`protocol`] leaves out sentence by sentence to see that it is noticed:
 //!
@@ -19,12 +19,15 @@
 //! [`schedule`] draws random schedules by seed, [`exhaustive`] goes every way of a small world, and [`same`] holds model
 //! and code together: the same transactions, at random, on the real databases and on the model, answer by answer.
 
+mod drain;
 mod exhaustive;
+mod load;
 mod metadata;
 mod person;
 mod power;
 mod protocol;
 mod reporting;
+mod right;
 mod same;
 mod scanner;
 mod schedule;

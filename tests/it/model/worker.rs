@@ -1,4 +1,4 @@
-//! A worker: the program of `worker::load_job` and `worker::load_file`, a transaction or a message a step.
+//! A worker: the program of `worker::load_job`, a transaction or a message a step.
 //!
 //! ```text
 //! claim -> make missing rows -> take -> confirm -> load every file -> complete | postpone
@@ -8,16 +8,16 @@
 //! Its files are loaded side by side: which one goes on is the scheduler's choice.
 
 use loadline::job::{FileState, JobStatus};
-use loadline::warehouse::{Standing, WalkEnd};
+use loadline::warehouse::WalkEnd;
 
+use super::load::{At, Ended, Load};
 use super::metadata::{Claim, Entries, Entry, Outcome, Outcomes};
 use super::protocol::Hole;
-use super::reporting::{Begun, Fence, Taken, Walked};
-use super::world::{Fate, Shared};
+use super::reporting::{Fence, Taken, Walked};
+use super::world::{Fate, Shared, Unanswered};
 use super::{FILES, Plan};
 
 const TAKES_MAX: u8 = 5;
-const MOVES_MAX: u8 = 5;
 const ATTEMPTS_MAX: u8 = 3;
 const EXPIRIES_MAX: u8 = 3;
 
@@ -50,50 +50,6 @@ enum Ending {
     Complete,
     Fail,
     Postpone,
-}
-
-/// One file of the claim.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Load {
-    pub at: At,
-    epoch: u16,
-    moves: u8,
-    /// Its failure has been walked back.
-    is_out: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum At {
-    /// Not in the claim.
-    #[default]
-    Absent,
-    /// About to be opened at the source, behind so many records.
-    Opening(u8),
-    /// Its stream stands there, and the next segment is in memory.
-    Read(u8),
-    /// In an open transaction; the server may have cut it.
-    Writing {
-        from: u8,
-        is_cut: bool,
-    },
-    /// Its rows are committed, the ledger is not: only where the protocol has that hole.
-    Moving {
-        from: u8,
-    },
-    Walking(WalkEnd),
-    Ended(Ended),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Ended {
-    Complete,
-    Unloaded,
-    OtherVersion,
-    /// An answer was lost: the next claim sees.
-    Unavailable,
-    Changed,
-    Data,
-    Lost,
 }
 
 impl Worker {
@@ -160,7 +116,10 @@ impl Worker {
                 Err(_) => self.phase = Phase::Tell(Ending::Postpone),
             },
             Phase::Load => {
-                self.load_step(me, file, fate, &claim, shared);
+                if let Some(entry) = &claim.files[file] {
+                    let fence = self.fence(file);
+                    self.files[file].step(me, fence, entry.version, fate, shared);
+                }
                 self.conclude_where_ended(&claim);
             }
             Phase::ConfirmLost => match fate.of(|| shared.metadata.confirm(&claim, protocol)) {
@@ -202,96 +161,21 @@ impl Worker {
         *self = Self::new(self.plan);
     }
 
-    fn go_on_or_give_back<T>(&mut self, answer: Result<T, super::world::Unanswered>, next: Phase) {
+    fn go_on_or_give_back<T>(&mut self, answer: Result<T, Unanswered>, next: Phase) {
         self.phase = if answer.is_ok() { next } else { Phase::Tell(Ending::Postpone) };
     }
 
     fn begin_loads(&mut self, claim: &Claim, taken: &[Option<Taken>; FILES]) {
         let given_up = claim.expiries >= EXPIRIES_MAX || claim.attempts > ATTEMPTS_MAX;
-        for (file, taken) in taken.iter().enumerate() {
-            let (Some(taken), Some(entry)) = (taken, claim.files[file]) else { continue };
-            let at = match taken.standing {
-                Standing::Unloaded if taken.done > 0 => At::Walking(WalkEnd::Unloaded),
-                Standing::Unloaded => At::Ended(Ended::Unloaded),
-                Standing::OtherVersion => At::Ended(Ended::OtherVersion),
-                Standing::Ready if taken.complete => At::Ended(Ended::Complete),
-                _ if entry.state == FileState::Quarantined => At::Ended(Ended::Changed),
-                _ if given_up => At::Ended(Ended::Data),
-                Standing::OtherPlan => At::Walking(WalkEnd::Anew),
-                Standing::Ready => At::Opening(taken.done),
-            };
-            self.files[file] = Load { at, epoch: taken.epoch, ..Load::default() };
+        for ((load, taken), entry) in self.files.iter_mut().zip(taken).zip(&claim.files) {
+            if let (Some(taken), Some(entry)) = (taken, entry) {
+                *load = Load::new(taken, entry.state, given_up);
+            }
         }
     }
 
-    fn load_step(&mut self, me: usize, file: usize, fate: Fate, claim: &Claim, shared: &mut Shared) {
-        let protocol = shared.protocol;
-        let fence = Fence { file, epoch: self.files[file].epoch, plan: self.plan };
-        let Some(version) = claim.files[file].map(|entry| entry.version) else { return };
-        let size = shared.records(file, version);
-        let at = match self.files[file].at {
-            At::Opening(done) => match fate.of(|| shared.source[file]) {
-                Err(_) => At::Ended(Ended::Unavailable),
-                Ok(now) if now != version => At::Ended(Ended::Changed),
-                Ok(_) => At::Read(done),
-            },
-            At::Read(from) => match fate.of(|| shared.reporting.begin(fence, from, me, protocol)) {
-                // The connection is dropped, and the server rolls back.
-                Err(_) => {
-                    shared.reporting.unlock(file, me);
-                    At::Ended(Ended::Unavailable)
-                }
-                Ok(Begun::Lost) => At::Ended(Ended::Lost),
-                Ok(Begun::Moved { complete: true, .. }) => At::Ended(Ended::Complete),
-                Ok(Begun::Moved { done, .. }) => self.moved(file, done),
-                Ok(Begun::Segment) => At::Writing { from, is_cut: false },
-            },
-            At::Writing { is_cut: true, .. } => At::Ended(Ended::Unavailable),
-            At::Writing { from, .. } if from + 1 == size && shared.is_bad(file, version) => {
-                shared.reporting.unlock(file, me);
-                At::Ended(Ended::Data)
-            }
-            At::Writing { from, .. } if protocol.has(Hole::RowsFirst) => {
-                shared.reporting.insert(fence, version, from, (from + 1).min(size));
-                shared.reporting.unlock(file, me);
-                At::Moving { from }
-            }
-            At::Writing { from, .. } => {
-                // A file without a record is committed too, from 0 to 0.
-                let to = (from + 1).min(size);
-                let committed = fate.of(|| shared.reporting.commit(fence, version, from, to, to == size));
-                shared.reporting.unlock(file, me);
-                match committed {
-                    Ok(()) if to == size => At::Ended(Ended::Complete),
-                    Ok(()) => At::Read(to),
-                    Err(_) if protocol.has(Hole::GoesOn) => At::Read(from),
-                    Err(_) => At::Ended(Ended::Unavailable),
-                }
-            }
-            At::Moving { from } => {
-                let to = (from + 1).min(size);
-                match fate.of(|| shared.reporting.move_on(fence, to, to == size)) {
-                    Ok(()) if to == size => At::Ended(Ended::Complete),
-                    Ok(()) => At::Read(to),
-                    Err(_) => At::Ended(Ended::Unavailable),
-                }
-            }
-            At::Walking(end) => match fate.of(|| shared.reporting.walk_back_step(fence, end, protocol)) {
-                Err(_) => At::Ended(Ended::Unavailable),
-                Ok(Walked::Lost) => At::Ended(Ended::Lost),
-                Ok(Walked::Partly) => At::Walking(end),
-                Ok(Walked::Wholly) if end == WalkEnd::Unloaded => At::Ended(Ended::Unloaded),
-                Ok(Walked::Wholly) => At::Opening(0),
-            },
-            At::Absent | At::Ended(_) => return,
-        };
-        self.files[file].at = at;
-    }
-
-    /// The ledger stands elsewhere: the stream is opened anew there.
-    fn moved(&mut self, file: usize, done: u8) -> At {
-        self.files[file].moves += 1;
-        if self.files[file].moves > MOVES_MAX { At::Ended(Ended::Unavailable) } else { At::Opening(done) }
+    fn fence(&self, file: usize) -> Fence {
+        Fence { file, epoch: self.files[file].epoch, plan: self.plan }
     }
 
     fn ends(&self) -> impl Iterator<Item = Ended> {
@@ -327,8 +211,7 @@ impl Worker {
             self.phase = Phase::Tell(Ending::Fail);
             return;
         };
-        let (epoch, plan, protocol) = (self.files[file].epoch, self.plan, shared.protocol);
-        let fence = Fence { file, epoch, plan };
+        let (fence, protocol) = (self.fence(file), shared.protocol);
         match fate.of(|| shared.reporting.walk_back_step(fence, WalkEnd::Anew, protocol)) {
             Ok(Walked::Partly) => {}
             Ok(Walked::Wholly) => self.files[file].is_out = true,
