@@ -131,7 +131,7 @@ conformance! { ledger with db:
     a_walk_back_takes_rows_out_of_the_table_they_are_in(db.warehouse(), db)
     a_complete_file_is_reloaded_in_another_version(db.warehouse(), db)
     a_complete_empty_file_is_reloaded_too(db.warehouse())
-    an_announced_reload_is_seen_by_every_later_take(db.warehouse(), db)
+    a_take_to_reload_changes_nothing_before_the_walk(db.warehouse(), db)
     an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
     whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
     the_ledger_names_file_table_and_end(db.warehouse())

@@ -16,6 +16,7 @@ pub struct Load {
     pub at: At,
     pub epoch: u16,
     moves: u8,
+    was_complete: bool,
     /// Its failure has been walked back.
     pub is_out: bool,
 }
@@ -67,7 +68,7 @@ impl Load {
             Standing::OtherPlan => At::Walking(WalkEnd::Anew),
             Standing::Ready => At::Opening(taken.done),
         };
-        Self { at, epoch: taken.epoch, ..Self::default() }
+        Self { at, epoch: taken.epoch, was_complete: taken.complete, ..Self::default() }
     }
 
     /// The next transaction or message of it. `version`: the one that was claimed.
@@ -126,6 +127,8 @@ impl Load {
                 Ok(Walked::Lost) => At::Ended(Ended::Lost),
                 Ok(Walked::Partly) => At::Walking(end),
                 Ok(Walked::Wholly) if end == WalkEnd::Unloaded => At::Ended(Ended::Unloaded),
+                // It still bears the version that was complete: taken again, it gets the one that comes.
+                Ok(Walked::Wholly) if self.was_complete => At::Ended(Ended::Lost),
                 Ok(Walked::Wholly) => At::Opening(0),
             },
             at @ (At::Absent | At::Ended(_)) => at,

@@ -7,7 +7,7 @@ use crate::skip::say;
 /// Schedules within which a hole must show.
 const SCHEDULES: u64 = 100_000;
 
-const HOLES: [(&str, &[Hole]); 11] = [
+const HOLES: [(&str, &[Hole]); 12] = [
     ("no confirmation behind the take", &[Hole::NoConfirm]),
     ("by job and count instead of the token", &[Hole::JobAndCount]),
     ("from where the ledger stands, after an unanswered COMMIT", &[Hole::GoesOn, Hole::FromAsRead]),
@@ -15,6 +15,7 @@ const HOLES: [(&str, &[Hole]); 11] = [
     ("a lock kept by an answer without a row", &[Hole::KeepsLock]),
     ("no look at the plan", &[Hole::PlanUnseen]),
     ("no look at the version", &[Hole::VersionUnseen]),
+    ("a take renames what is loaded", &[Hole::RenamesLoaded]),
     ("FAILED with rows", &[Hole::FailsWithRows]),
     ("unloaded before it is revoked", &[Hole::UnloadsFirst]),
     ("UNLOADED in the registry alone", &[Hole::UnloadForgotten]),

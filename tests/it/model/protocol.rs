@@ -19,6 +19,8 @@ pub enum Hole {
     PlanUnseen,
     /// A take does not look at the version: two versions mix.
     VersionUnseen,
+    /// A take names the version that comes while another is complete: one that comes late leaves the wrong one there.
+    RenamesLoaded,
     /// FAILED is written without a walk back.
     FailsWithRows,
     /// A file is walked back before the registry calls it UNLOADED.

@@ -197,7 +197,7 @@ fn judge(row: &mut Row, version: Version, plan: Plan, reload: bool, protocol: Pr
     };
     if nothing_done {
         (row.version, row.plan) = (version, Some(plan));
-    } else if walking_back && !row.unloaded {
+    } else if walking_back && !row.unloaded && (!row.complete || protocol.has(Hole::RenamesLoaded)) {
         (row.version, row.plan) = (version, None);
     }
     standing

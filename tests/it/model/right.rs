@@ -4,11 +4,11 @@ use std::fmt;
 
 use loadline::job::{FileState, JobStatus};
 
+use super::Version;
 use super::metadata::{Claim, Entry, Job, Outcomes, is_loaded};
 use super::protocol::Hole;
 use super::reporting::Row;
 use super::world::Shared;
-use super::{VERSIONS_MAX, Version};
 
 /// An invariant that does not hold, and for which file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -75,12 +75,12 @@ impl Shared {
         let first = rows[0];
         let of_one = rows[..done].iter().all(|row| row.is_some() && *row == first);
         // Under an announced walk back the ledger names the version that comes next.
-        let named = row.plan.is_none() || row.complete || first.is_none_or(|of| Some(of.1) == row.plan);
-        let right = row.plan.is_none() || first.is_none_or(|of| of.0 == row.version);
-        if !of_one || rows[done..].iter().any(Option::is_some) || !named || !right {
+        let named =
+            row.plan.is_none_or(|plan| first.is_none_or(|of| of.0 == row.version && (row.complete || of.1 == plan)));
+        if !of_one || rows[done..].iter().any(Option::is_some) || !named {
             return Err(Wrong::Mixed(file));
         }
-        let whole = row.plan.is_none() || row.done == self.records(file, row.version);
+        let whole = row.plan.is_some() && row.done == self.records(file, row.version);
         if row.complete && !whole { Err(Wrong::NotComplete(file)) } else { Ok(()) }
     }
 
@@ -97,9 +97,12 @@ impl Shared {
             let row = self.reporting.ledger[file];
             let complete = row.is_some_and(|row| row.complete && !row.unloaded);
             let right = match entry.state {
-                FileState::Loaded => complete && self.holds(file, entry.version),
+                FileState::Loaded => {
+                    let named = row.is_some_and(|row| row.version == entry.version);
+                    complete && named && self.holds(file, entry.version)
+                }
                 FileState::Quarantined if is_loaded(&entry) => {
-                    complete && (1..VERSIONS_MAX as Version).any(|version| self.holds(file, version))
+                    complete && row.is_some_and(|row| self.holds(file, row.version))
                 }
                 FileState::Unloaded => self.is_out(file),
                 FileState::Quarantined => self.reporting.count(file) == 0,

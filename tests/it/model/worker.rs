@@ -130,8 +130,8 @@ impl Worker {
             Phase::ConfirmFail => match fate.of(|| shared.metadata.confirm(&claim, protocol)) {
                 Ok(true) if protocol.has(Hole::FailsWithRows) => self.phase = Phase::Tell(Ending::Fail),
                 Ok(true) => self.phase = Phase::WalkFailed,
-                // Told as an error; the lease ends.
-                _ => self.stop(),
+                Ok(false) => self.stop(),
+                Err(_) => self.phase = Phase::Tell(Ending::Postpone),
             },
             Phase::WalkFailed => self.walk_failed(fate, shared),
             Phase::Tell(ending) => {
@@ -215,7 +215,8 @@ impl Worker {
         match fate.of(|| shared.reporting.walk_back_step(fence, WalkEnd::Anew, protocol)) {
             Ok(Walked::Partly) => {}
             Ok(Walked::Wholly) => self.files[file].is_out = true,
-            Ok(Walked::Lost) | Err(_) => self.stop(),
+            Ok(Walked::Lost) => self.stop(),
+            Err(_) => self.phase = Phase::Tell(Ending::Postpone),
         }
     }
 
