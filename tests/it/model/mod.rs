@@ -16,6 +16,10 @@
 //! - Whatever ends a claim names its token. FAILED comes behind a walk back under a confirmed take.
 //! - An unload is first said in the metadata, then taken, then looked at again, and stands in the ledger too.
 //!
+//! What is a person's to end, and the end of a schedule ends: an unload that was cut short, jobs that are FAILED, and files in
+//! quarantine. Where the metadata is lost and a file that was loaded in part is overwritten before a job has taken it again,
+//! that part stays in the table, incomplete by the ledger, until a person releases the file.
+//!
 //! [`schedule`] draws random schedules by seed, [`exhaustive`] goes every way of a small world, and [`same`] holds model
 //! and code together: the same transactions, at random, on the real databases and on the model, answer by answer.
 
