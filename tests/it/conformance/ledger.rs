@@ -493,7 +493,6 @@ pub async fn a_complete_empty_file_is_reloaded_too(warehouse: &dyn Warehouse) {
     assert_eq!(progress(warehouse).await, done(2, true));
 }
 
-/// A worker died between its take and the walk: whoever comes next, and whatever its policy, ends what was announced.
 /// Whoever has lost its claim takes too, with whatever version it has heard of. What is loaded stays what it is.
 pub async fn a_take_to_reload_changes_nothing_before_the_walk(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
     set_up(warehouse, &table(&[])).await;
