@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{JobId, JobStatus};
 
 /// Where a file stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileState {
     /// Listed, in no job yet. Forming a job takes it.
     Found,
@@ -69,7 +69,9 @@ pub enum Known {
 }
 
 /// What a scan does with a known key that comes with another version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OnOverwrite {
     /// Set it aside for a person to decide. Rows of the old version stay.

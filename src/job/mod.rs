@@ -34,7 +34,7 @@ pub use uri::{file_uri, key_of, split_uri_list, uri_list};
 pub type JobId = i64;
 
 /// Where a job stands; see the module's picture for the ways between the statuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 #[value(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobStatus {
     /// The dummy row of setup.

@@ -128,7 +128,7 @@ impl AuditedFile {
 }
 
 /// What a take found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// The file may be loaded from `records_done` on, or is complete.
     Ready,
@@ -160,7 +160,7 @@ pub struct Fence {
 }
 
 /// What stands in the ledger when a walk back has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WalkEnd {
     /// Record 0 under the fence's plan: ready to be loaded.
     Anew,
@@ -260,10 +260,12 @@ pub trait Warehouse: Send + Sync {
     /// Makes the missing ledger rows, counts the epoch of every file up in one transaction, and says where each
     /// stands, in the order of `files`. Where nothing of a file is done, this table, plan and version become its own.
     ///
-    /// Where a part of another version is done, or all of it and the taker reloads, a walk back to this version is
-    /// announced: the row gets this version and no plan, so that no segment can begin, and every later take says
-    /// [`Standing::OtherPlan`] until a walk has ended. Rows, counts and `complete` stay as they are until the first step
-    /// of that walk, so that a take by a worker that has lost its claim takes nothing away from readers.
+    /// Where a part of another version is done, a walk back to this version is announced: the row gets this version and no
+    /// plan, so that no segment can begin, and every later take says [`Standing::OtherPlan`] until a walk has ended.
+    ///
+    /// Where all of another version is done and the taker reloads, the row stays as it is until the first step of that
+    /// walk: a take by a worker that has lost its claim takes nothing away from readers, nor does it rename what is loaded.
+    /// Such a walk ends under the version that was complete, and the file has to be taken again, which sets this one.
     async fn take(&self, taker: &Taker, files: &[LedgerKey]) -> Result<Vec<Taken>>;
 
     /// Opens a segment if the ledger row bears the fence's epoch and plan, is not unloaded, and stands at `from`.

@@ -361,6 +361,8 @@ async fn load_file(loader: FileLoader, taken: Taken, given_up: Option<String>) -
     if taken.standing == Standing::OtherPlan {
         tracing::info!(job = loader.job, key = loader.file.key, "begun under another schema or version: walking back");
         match loader.warehouse.walk_back(&loader.fence, &loader.table, WalkEnd::Anew).await {
+            // The ledger still names the version that was complete: the take behind this one sets the one that comes.
+            Ok(true) if progress.complete => return Ended::Lost,
             Ok(true) => progress = Progress::default(),
             Ok(false) => return Ended::Lost,
             Err(error) => return Ended::Error(error),

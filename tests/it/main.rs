@@ -7,6 +7,7 @@ mod conformance;
 mod deploy;
 mod directed;
 mod e2e;
+mod model;
 mod mysql;
 mod proxy;
 mod queue;

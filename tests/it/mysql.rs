@@ -38,18 +38,18 @@ pub fn job_store(url: &str, keys: &[(&str, &str)]) -> MysqlJobStore {
 }
 
 /// A database that was made and has nothing in it.
-struct Fresh(servers::Database<'static>);
+pub struct Fresh(servers::Database<'static>);
 
 impl Fresh {
-    fn of(kind: Kind) -> Option<Self> {
+    pub fn of(kind: Kind) -> Option<Self> {
         Some(Self(Server::shared(kind)?.fresh()))
     }
 
-    fn warehouse(&self) -> MysqlWarehouse {
+    pub fn warehouse(&self) -> MysqlWarehouse {
         warehouse(&self.0.url(), &[])
     }
 
-    fn jobs(&self) -> MysqlJobStore {
+    pub fn jobs(&self) -> MysqlJobStore {
         job_store(&self.0.url(), &[])
     }
 }
@@ -156,7 +156,7 @@ conformance! { ledger of crate::conformance::ledger, with db:
     an_interrupted_walk_back_is_seen_and_ended(db.warehouse(), db)
     a_complete_file_is_reloaded_in_another_version(db.warehouse(), db)
     a_complete_empty_file_is_reloaded_too(db.warehouse())
-    an_announced_reload_is_seen_by_every_later_take(db.warehouse(), db)
+    a_take_to_reload_changes_nothing_before_the_walk(db.warehouse(), db)
     an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
     whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
     an_unload_that_is_cut_short_is_seen_and_ended(db.warehouse(), db)

@@ -14,3 +14,8 @@ pub fn skipped(what: &str) {
     let allowed = std::env::var_os("LOADLINE_TEST_NO_SKIP").is_none_or(|set| set.is_empty());
     assert!(allowed, "{what}; `tests/install` says how to get it");
 }
+
+/// How many, or which: a variable for whoever runs a test by hand.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}

@@ -10,23 +10,23 @@ use tempfile::TempDir;
 use crate::conformance::{ReadBack, texts};
 
 /// A folder with a database that does not exist yet, in a folder that does not exist yet.
-struct Fresh {
+pub struct Fresh {
     _folder: TempDir,
     path: std::path::PathBuf,
 }
 
 impl Fresh {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/fresh.db");
         Self { _folder: folder, path }
     }
 
-    fn jobs(&self) -> SqliteJobStore {
+    pub fn jobs(&self) -> SqliteJobStore {
         SqliteJobStore::open(&self.path).unwrap()
     }
 
-    fn warehouse(&self) -> SqliteWarehouse {
+    pub fn warehouse(&self) -> SqliteWarehouse {
         SqliteWarehouse::open(&self.path).unwrap()
     }
 
@@ -159,7 +159,7 @@ conformance! { ledger with db:
     a_walk_back_takes_rows_out_of_the_table_they_are_in(db.warehouse(), db)
     a_complete_file_is_reloaded_in_another_version(db.warehouse(), db)
     a_complete_empty_file_is_reloaded_too(db.warehouse())
-    an_announced_reload_is_seen_by_every_later_take(db.warehouse(), db)
+    a_take_to_reload_changes_nothing_before_the_walk(db.warehouse(), db)
     an_unloaded_file_stays_out_until_it_is_readmitted(db.warehouse(), db)
     whatever_stands_of_a_file_can_be_unloaded(db.warehouse(), db)
     the_ledger_names_file_table_and_end(db.warehouse())

@@ -244,7 +244,8 @@ impl Found {
         let complete = self.progress.complete;
         let nothing_done = self.progress.records_done == 0 && !complete;
         let other_version = self.version != file.version;
-        // No segment may follow rows of another version: the walk back to this one is announced here.
+        // No segment may follow rows of another version: the walk back to this one is announced here. A complete file takes
+        // no segment, and stays what it is until the first step of that walk: this taker may have lost its claim.
         let walking_back = self.plan == WALKING_BACK || (other_version && (!complete || taker.reload));
         let standing = match () {
             _ if self.unloaded => Standing::Unloaded,
@@ -256,7 +257,7 @@ impl Found {
         };
         let (version, table, plan) = match () {
             _ if nothing_done => (&file.version, &taker.table, taker.plan_hash.as_str()),
-            _ if walking_back && !self.unloaded => (&file.version, &self.table, WALKING_BACK),
+            _ if walking_back && !self.unloaded && !complete => (&file.version, &self.table, WALKING_BACK),
             _ => (&self.version, &self.table, self.plan.as_str()),
         };
         Verdict { standing, version, table, plan }

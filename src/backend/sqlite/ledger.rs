@@ -89,7 +89,8 @@ fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) ->
     let progress = progress(row)?;
 
     let nothing_done = progress.records_done == 0 && !progress.complete;
-    // No segment may follow rows of another version: the walk back to this one is announced here.
+    // No segment may follow rows of another version: the walk back to this one is announced here. A complete file takes no
+    // segment, and stays what it is until the first step of that walk: this taker may have lost its claim.
     let replaced = version != file.version && (!progress.complete || taker.reload);
     let walking_back = plan == WALKING_BACK || replaced;
     let standing = match () {
@@ -102,7 +103,7 @@ fn take_one(c: &Connection, taker: &Taker, hash: &[u8; 32], file: &LedgerKey) ->
     };
     let (adopted_version, adopted_table, adopted_plan) = match () {
         _ if nothing_done => (&file.version, &taker.table, taker.plan_hash.as_str()),
-        _ if walking_back && !unloaded => (&file.version, &table, WALKING_BACK),
+        _ if walking_back && !unloaded && !progress.complete => (&file.version, &table, WALKING_BACK),
         _ => (&version, &table, plan.as_str()),
     };
     let mut update = c.prepare_cached(

@@ -24,6 +24,13 @@ pub fn table(primary_key: &[&str]) -> TableSpec {
     TableSpec { name: TABLE.to_owned(), columns: vec![id], primary_key }
 }
 
+/// Rows for the records of a range, all with this id.
+pub fn rows_of(records: std::ops::RangeInclusive<u64>, id: i64) -> RecordBatch {
+    let records = UInt64Array::from_iter_values(records);
+    let ids = Int64Array::from_iter_values(std::iter::repeat_n(id, arrow::array::Array::len(&records)));
+    RecordBatch::try_from_iter([("id", Arc::new(ids) as _), ("_record", Arc::new(records) as _)]).unwrap()
+}
+
 /// Rows for the records of a range; their ids are `first_id` and on.
 fn rows(records: std::ops::RangeInclusive<u64>, first_id: i64) -> RecordBatch {
     let records = UInt64Array::from_iter_values(records);
@@ -529,7 +536,9 @@ pub async fn a_complete_file_is_reloaded_in_another_version(warehouse: &dyn Ware
     assert!(is_lost(warehouse, &mine, 3).await, "a segment followed rows of another version");
     assert!(warehouse.walk_back(&mine, &table(&[]), WalkEnd::Anew).await.unwrap());
     assert_eq!((count(read, TABLE).await, progress(warehouse).await), (0, Progress::default()));
-    load(warehouse, &mine, 0, 5, true).await;
+    let taken = take_to_reload(warehouse, "v2", OTHER_PLAN).await;
+    assert_eq!(taken.standing, Standing::Ready);
+    load(warehouse, &fence(&taken, OTHER_PLAN), 0, 5, true).await;
     let row = read.query("SELECT version, plan_hash, records_done FROM loadline_files").await;
     assert_eq!(row, [texts(&["v2", OTHER_PLAN, "5"])]);
     let again = take_to_reload(warehouse, "v2", OTHER_PLAN).await;
@@ -543,30 +552,26 @@ pub async fn a_complete_empty_file_is_reloaded_too(warehouse: &dyn Warehouse) {
     let taken = take_to_reload(warehouse, "v2", PLAN).await;
     assert_eq!(taken.standing, Standing::OtherPlan);
     assert!(warehouse.walk_back(&fence(&taken, PLAN), &table(&[]), WalkEnd::Anew).await.unwrap());
+    let taken = take_to_reload(warehouse, "v2", PLAN).await;
     load(warehouse, &fence(&taken, PLAN), 0, 2, true).await;
     assert_eq!(progress(warehouse).await, done(2, true));
 }
 
-/// A worker died between its take and the walk: whoever comes next, and whatever its policy, ends what was announced.
-pub async fn an_announced_reload_is_seen_by_every_later_take(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
+/// Whoever has lost its claim takes too, with whatever version it has heard of. What is loaded stays what it is.
+pub async fn a_take_to_reload_changes_nothing_before_the_walk(warehouse: &dyn Warehouse, read: &dyn ReadBack) {
     set_up(warehouse, &table(&[])).await;
-    let taken = take(warehouse, "v1", PLAN).await;
+    let taken = take(warehouse, "v2", PLAN).await;
     load(warehouse, &fence(&taken, PLAN), 0, 3, true).await;
-    assert_eq!(take(warehouse, "v2", PLAN).await.standing, Standing::OtherVersion);
-    take_to_reload(warehouse, "v2", PLAN).await;
-    // Whoever has lost its claim takes too. Readers lose nothing by it.
+    let late = take_to_reload(warehouse, "v1", OTHER_PLAN).await;
+    assert_eq!(late.standing, Standing::OtherPlan);
     assert_eq!((count(read, TABLE).await, progress(warehouse).await), (3, done(3, true)));
-    for again in [take_to_reload(warehouse, "v2", PLAN).await, take(warehouse, "v2", PLAN).await] {
-        assert_eq!(again.standing, Standing::OtherPlan);
-        assert!(is_lost(warehouse, &fence(&again, PLAN), 3).await);
+    let row = read.query("SELECT version, plan_hash FROM loadline_files").await;
+    assert_eq!(row, [texts(&["v2", PLAN])]);
+    for again in [take_to_reload(warehouse, "v2", PLAN).await, take(warehouse, "v2", OTHER_PLAN).await] {
+        assert_eq!((again.standing, again.progress), (Standing::Ready, done(3, true)));
     }
-    // The old version is complete no more, either.
-    let last = take(warehouse, "v1", PLAN).await;
-    assert_eq!(last.standing, Standing::OtherPlan);
-    assert!(warehouse.walk_back(&fence(&last, PLAN), &table(&[]), WalkEnd::Anew).await.unwrap());
-    load(warehouse, &fence(&last, PLAN), 0, 2, true).await;
-    assert_eq!(read.query("SELECT version FROM loadline_files").await, [texts(&["v1"])]);
-    assert_eq!((count(read, TABLE).await, progress(warehouse).await), (2, done(2, true)));
+    assert!(!warehouse.walk_back(&fence(&late, OTHER_PLAN), &table(&[]), WalkEnd::Anew).await.unwrap());
+    assert_eq!(count(read, TABLE).await, 3);
 }
 
 // -- unloading -----------------------------------------------------------------------------------------------------

@@ -68,25 +68,29 @@ fn a_reload_that_is_killed_in_its_walk_back_ends_once() {
     assert_eq!(project.statuses(), ["LOADED", "LOADED"]);
 }
 
-/// Between the take, which announces the walk, and its first step.
+/// Between the take and the first step of the walk: nothing has changed yet, and the policy of whoever comes next counts.
 #[test]
-fn a_reload_that_is_killed_before_its_first_step_ends_once_also_under_another_policy() {
-    for settings in [RELOAD, ""] {
+fn a_reload_that_is_killed_before_its_first_step_has_changed_nothing() {
+    let killed = || {
         let project = Project::events(RELOAD);
         project.write_events(&key(0), 1..=5);
         project.scan_and_load();
         project.write_events(&key(0), 101..=103);
         project.scan().ok();
-        let version = file(&project, &key(0), "version");
-        project.tamper(
-            Db::Reporting,
-            &format!("UPDATE loadline_files SET epoch = epoch + 1, plan_hash = '', version = '{version}'"),
-        );
-        project.configure(settings);
-        project.etl().ok();
-        assert_eq!(project.row(Db::Reporting, "SELECT count(*), sum(id) FROM events"), "3|306");
-        assert_eq!(project.row(Db::Reporting, "SELECT rows, complete FROM loadline_files"), "3|1");
-    }
+        project.tamper(Db::Reporting, "UPDATE loadline_files SET epoch = epoch + 1");
+        project
+    };
+    let project = killed();
+    project.etl().ok();
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*), sum(id) FROM events"), "3|306");
+    assert_eq!(project.row(Db::Reporting, "SELECT rows, complete FROM loadline_files"), "3|1");
+
+    let project = killed();
+    project.configure("");
+    project.etl().exits(3);
+    assert_eq!(project.row(Db::Reporting, "SELECT count(*), sum(id) FROM events"), "5|15");
+    assert_eq!(project.row(Db::Reporting, "SELECT rows, complete FROM loadline_files"), "5|1");
+    assert_eq!(file(&project, &key(0), "state"), "QUARANTINED");
 }
 
 #[test]
