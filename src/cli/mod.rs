@@ -4,6 +4,7 @@
 //! Invariant: data goes to stdout and everything else to stderr, so that `loadline ... | next` only ever passes on
 //! data; and the exit code tells a script what happened without reading either.
 
+mod chaos;
 pub mod config;
 mod context;
 pub mod demo;
@@ -72,6 +73,7 @@ Exit codes:
   3  some job failed in this run, something stands failed or stale (status), or a file
      is not what its feed says (sql)
   4  a database or the source can't be reached; the same command may succeed later
+  5  what was counted is not what should be there (demo --chaos)
   130, 143  ended by SIGINT or SIGTERM before the work was done";
 
 const DEFAULT_CONFIG: &str = "config.yaml";
@@ -122,6 +124,8 @@ pub enum Command {
     Retry(retry::RetryArgs),
     Unload(unload::UnloadArgs),
     Sql(sql::SqlArgs),
+    #[command(hide = true)]
+    DemoNaive(chaos::NaiveArgs),
 }
 
 /// How a command that ran to its end tells of it. One that did not returns an [`crate::error::Error`], which has its
@@ -134,6 +138,8 @@ pub enum Exit {
     SomeFailed,
     /// No job failed, but some could not be worked on because a database or the source is out of reach.
     SomePostponed,
+    /// What was counted is not what should be there.
+    Mismatch,
     /// A signal ended the work before it was done.
     Stopped(signals::Signal),
 }
@@ -144,6 +150,7 @@ impl Exit {
             Self::Done => 0,
             Self::SomeFailed => 3,
             Self::SomePostponed => 4,
+            Self::Mismatch => 5,
             Self::Stopped(signal) => signal.exit_code(),
         }
     }
@@ -166,6 +173,7 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
         Command::Unload(args) => unload::run(&args, &Context::load(&global)?, watcher).await,
         Command::Sql(args) => sql::run(&args, &Context::load(&global)?).await,
+        Command::DemoNaive(args) => chaos::run_naive(&args),
     }
 }
 
@@ -225,6 +233,7 @@ mod tests {
         for line in [
             "loadline demo",
             "loadline demo --dir x",
+            "loadline demo --chaos --seconds 5 --seed 7",
             "loadline config",
             "loadline config --schema",
             "loadline config --schema=feed",
