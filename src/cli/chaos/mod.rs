@@ -2,6 +2,7 @@
 //!
 //! Invariant: however it ends, no process of it is left.
 
+mod colour;
 mod ending;
 mod screen;
 
@@ -14,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::demo::{DemoArgs, SCHEMA, program};
 use super::setup::SetupArgs;
-use super::signals::Signals;
+use super::signals::Signal;
 use super::{Context, Exit, GlobalArgs, output, report, setup};
 use crate::demo::chaos::{self, Chaos, Places, Share};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ use screen::Screen;
 const SEED_MAX: u64 = 1_000_000;
 
 pub async fn run(args: &DemoArgs, global: &GlobalArgs) -> Result<Exit> {
-    let signals = Signals::listen(global)?;
+    let ended_early = ended_early()?;
     let places = chaos::make(&args.dir, SCHEMA)?;
     let quietly = GlobalArgs { config: places.config.clone(), quiet: true, ..global.clone() };
     setup::run(&SetupArgs { check: false, print: false }, &Context::load(&quietly)?).await?;
@@ -36,30 +37,36 @@ pub async fn run(args: &DemoArgs, global: &GlobalArgs) -> Result<Exit> {
     let mut screen = Screen::new(global);
     let mut show = |picture: &chaos::Picture<'_>| screen.show(picture);
     // Dropped, the story ends all that it has started.
-    let outcome = tokio::select! {
-        outcome = chaos.run(&mut show) => Some(outcome),
-        () = signals.stop.asked() => None,
-        () = terminal_gone() => None,
+    let ended = tokio::select! {
+        outcome = chaos.run(&mut show) => Ok(outcome?),
+        signal = ended_early => Err(signal),
     };
     screen.clear();
-    let Some(outcome) = outcome else {
-        report::note(global, "all processes of the demo are ended; nothing was counted");
-        return Ok(signals.exit().unwrap_or(Exit::Done));
+    let outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(signal) => {
+            report::note(global, "the demo was ended early, and with it all its processes; nothing was counted");
+            return Ok(Exit::Stopped(signal));
+        }
     };
-    let outcome = outcome?;
-    let ending = Ending { program: &program(), args, outcome: &outcome };
+    let colours = report::colours(&std::io::stdout());
+    let ending = Ending { program: &program(), args, outcome: &outcome, colours };
     output::written(output::stdout().write_all(ending.render().as_bytes()))?;
     Ok(if outcome.is_exact() { Exit::Done } else { Exit::Mismatch })
 }
 
-/// SIGHUP, which a terminal sends that is closed.
-async fn terminal_gone() {
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => {
-            hangup.recv().await;
+/// Listens to what ends a program that watches a terminal, the loss of the terminal included, and returns at the first.
+fn ended_early() -> Result<impl Future<Output = Signal>> {
+    let open = |kind| signal(kind).map_err(|error| Error::internal("can't listen to signals").caused_by(error));
+    let (mut interrupt, mut terminate) = (open(SignalKind::interrupt())?, open(SignalKind::terminate())?);
+    let mut hangup = open(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => Signal::Interrupt,
+            _ = terminate.recv() => Signal::Terminate,
+            _ = hangup.recv() => Signal::Terminate,
         }
-        Err(_) => std::future::pending().await,
-    }
+    })
 }
 
 /// One process of the naive loader that `demo --chaos` compares with.

@@ -11,6 +11,7 @@ use console::Term;
 
 use super::super::output::clipped;
 use super::super::{GlobalArgs, LogFormat, human, report};
+use super::colour::{Colour, painted};
 use crate::demo::chaos::{Phase, Picture, Shown, State, Tally};
 
 const REDRAWN_EVERY: Duration = Duration::from_millis(200);
@@ -23,29 +24,6 @@ enum Form {
     Live,
     Lines,
     Silent,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Colour {
-    Green,
-    Red,
-    Yellow,
-    Cyan,
-    Bold,
-    Dim,
-}
-
-impl Colour {
-    fn code(self) -> &'static str {
-        match self {
-            Self::Green => "\x1b[32m",
-            Self::Red => "\x1b[1;31m",
-            Self::Yellow => "\x1b[33m",
-            Self::Cyan => "\x1b[36m",
-            Self::Bold => "\x1b[1m",
-            Self::Dim => "\x1b[2m",
-        }
-    }
 }
 
 pub struct Screen {
@@ -238,12 +216,7 @@ impl Lines {
         for (colour, text) in pieces {
             let text = clipped(&text, left);
             left -= text.chars().count();
-            match colour.filter(|_| self.colours) {
-                Some(colour) => {
-                    let _ = write!(line, "{}{text}\x1b[0m", colour.code());
-                }
-                None => line.push_str(&text),
-            }
+            line.push_str(&painted(&text, colour, self.colours));
         }
         self.lines.push(line);
     }

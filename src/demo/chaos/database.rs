@@ -109,12 +109,21 @@ pub fn rejects(reporting: &Path) -> Result<HashMap<String, u64>> {
     Ok(rejects.unwrap_or_default())
 }
 
-/// How many files and jobs of loadline's are not at their end: neither LOADED nor UNLOADED nor FAILED.
+/// How many files and jobs of loadline's are not at a good end.
 pub fn unfinished(metadata: &Path) -> Result<u64> {
-    let sql = "SELECT (SELECT count(*) FROM scanner_jobs WHERE status IN ('SENT_FOR_ETL', 'PROCESSING'))
-                    + (SELECT count(*) FROM scanner_files WHERE state IN ('FOUND', 'IN_JOB', 'QUARANTINED'))";
-    let count = read(metadata, |connection| connection.query_row(sql, [], |row| row.get::<_, i64>(0)))?;
-    Ok(count.unwrap_or_default().unsigned_abs())
+    let sql = "SELECT (SELECT count(*) FROM scanner_jobs WHERE status IN ('SENT_FOR_ETL', 'PROCESSING', 'FAILED'))
+                    + (SELECT count(*) FROM scanner_files WHERE state <> 'LOADED')";
+    number(metadata, sql)
+}
+
+/// How often a job of loadline's was taken over from a worker that had died or frozen over it.
+pub fn rescued(metadata: &Path) -> Result<u64> {
+    number(metadata, "SELECT coalesce(sum(expiries), 0) FROM scanner_jobs")
+}
+
+fn number(path: &Path, sql: &str) -> Result<u64> {
+    let number = read(path, |connection| connection.query_row(sql, [], |row| row.get::<_, i64>(0)))?;
+    Ok(number.unwrap_or_default().unsigned_abs())
 }
 
 /// `None` where there is no file yet, or no such table in it.

@@ -107,6 +107,8 @@ pub struct Outcome {
     pub files_with_wrong_rejects: u64,
     /// Files and jobs of loadline's that are not at their end.
     pub unfinished: u64,
+    /// How often a job of loadline's was taken over from a worker that had died or frozen over it.
+    pub rescued: u64,
     /// How often a process ended that nobody had told to.
     pub fell: [u64; 2],
 }
@@ -370,7 +372,8 @@ impl<'a> Story<'a> {
     }
 
     /// No more faults: the naive loader goes on until it finds nothing new, loadline's workers are told to end, and one
-    /// full scan after the other is loaded until nothing is left.
+    /// full scan after the other is loaded until nothing is left. A job whose file was overwritten while it waited is
+    /// FAILED; it is retried, as a person would.
     async fn drain(&mut self) -> Result<()> {
         self.phase = Phase::Draining;
         self.scanner_is_to_die = false;
@@ -388,7 +391,7 @@ impl<'a> Story<'a> {
             self.tick().await?;
         }
         loop {
-            for command in [&["scan", "--full"][..], &["etl"]] {
+            for command in [&["scan", "--full"][..], &["retry", "--failed"], &["etl"]] {
                 self.run_to_its_end(command, now).await?;
             }
             let metadata = self.chaos.places.metadata.clone();
@@ -430,7 +433,8 @@ impl<'a> Story<'a> {
         let places = self.chaos.places.clone();
         let rejects = joined(spawn_blocking(move || database::rejects(&places.reporting)).await)?;
         let metadata = self.chaos.places.metadata.clone();
-        let unfinished = joined(spawn_blocking(move || database::unfinished(&metadata)).await)?;
+        let looked = spawn_blocking(move || Ok((database::unfinished(&metadata)?, database::rescued(&metadata)?)));
+        let (unfinished, rescued) = joined(looked.await)?;
         let truth = self.world.truth();
         let kept = |key: &str| rejects.get(key).copied().unwrap_or_default();
         Ok(Outcome {
@@ -445,6 +449,7 @@ impl<'a> Story<'a> {
             rejects: rejects.values().sum(),
             files_with_wrong_rejects: truth.files.iter().filter(|file| kept(&file.key) != file.bad).count() as u64,
             unfinished,
+            rescued,
             fell: [self.loadline.fell, self.naive.fell],
         })
     }
