@@ -214,6 +214,9 @@ impl Lines {
         let mut left = self.width;
         let mut line = String::new();
         for (colour, text) in pieces {
+            if left == 0 {
+                break;
+            }
             let text = clipped(&text, left);
             left -= text.chars().count();
             line.push_str(&painted(&text, colour, self.colours));

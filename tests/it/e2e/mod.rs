@@ -5,6 +5,7 @@
 
 mod concurrency;
 mod demo;
+mod demo_chaos;
 mod exit_codes;
 mod explain;
 mod feeds;

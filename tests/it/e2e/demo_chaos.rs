@@ -1,0 +1,39 @@
+//! `demo --chaos` as a stranger meets it: real processes, real faults, and a count that can tell a loader that loses and
+//! doubles from one that does not.
+
+use super::project::{EVENTS_SCHEMA, Project, rows_of};
+
+/// Of these, one at least must hurt the naive loader; the first nearly always does.
+const SEEDS: [&str; 3] = ["7", "11", "13"];
+
+#[test]
+fn loadline_is_exact_where_a_naive_loader_is_not() {
+    let project = Project::new("unused", EVENTS_SCHEMA, "");
+    let mut naive_harm = 0;
+    for seed in SEEDS {
+        let ran = project.run(&["demo", "--chaos", "--seconds", "8", "--seed", seed, "--dir", "my demo"]).ok();
+        let [faults, _] = counts(&ran.stdout, "in all");
+        assert!(faults >= 5, "{ran}");
+        assert!(ran.stdout.contains(&format!("demo --chaos --seconds 8 --seed {seed} --dir 'my demo'")), "{ran}");
+        assert!(ran.stderr.contains("faults; loadline "), "without a terminal there are lines: {ran}");
+        let harms = ["LOST", "DOUBLED", "outdated", "files of which only"].map(|name| counts(&ran.stdout, name));
+        assert!(harms.iter().all(|[loadline, _]| *loadline == 0), "{ran}");
+        // Counted once more, by other means.
+        let [rows, _] = counts(&ran.stdout, "rows");
+        let sql = "SELECT count(*), count(DISTINCT id), (SELECT sum(rows) FROM loadline_files) FROM loan_applications";
+        let found = &rows_of(&project.path("my demo/reporting.db"), sql)[0];
+        assert!(rows > 0 && found.iter().all(|count| *count == rows.to_string()), "{found:?} of {ran}");
+        naive_harm += harms[0][1] + harms[1][1];
+        if naive_harm > 0 {
+            break;
+        }
+    }
+    assert!(naive_harm > 0, "no seed hurt the naive loader: the faults have no power");
+}
+
+/// The two counts of the line that begins with `name`.
+fn counts(printed: &str, name: &str) -> [u64; 2] {
+    let line = printed.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {printed}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    [2, 1].map(|from_end| words[words.len() - from_end].replace(',', "").parse().unwrap())
+}
