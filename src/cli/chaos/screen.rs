@@ -1,7 +1,7 @@
-//! The live picture on stderr: redrawn in place on a terminal, a line now and then elsewhere.
+//! The live picture on stderr: on a terminal the whole screen, as `top` has it, a line now and then elsewhere.
 //!
-//! Invariant: no line is wider than the terminal, and there are never more than it has, so that each picture covers the
-//! one before it exactly.
+//! Invariant: no line is wider than the terminal, and there are never more than it has; and the screen that was there
+//! before comes back.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -16,6 +16,11 @@ use crate::demo::chaos::{Phase, Picture, Shown, State, Tally};
 
 const REDRAWN_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// To the terminal's other screen, without a cursor, and back.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+/// On a narrower terminal process ids are left out.
+const WIDTH_OF_TWO_TEAMS: usize = 100;
 /// Columns of the table of counts: what, and the two sides.
 const COLUMNS: (usize, usize) = (32, 18);
 
@@ -30,8 +35,8 @@ pub struct Screen {
     form: Form,
     colours: bool,
     terminal: Term,
-    /// Lines of the picture that is on the screen.
-    drawn: usize,
+    /// Whether the picture has taken the screen.
+    taken: bool,
     last: Option<Instant>,
 }
 
@@ -44,7 +49,7 @@ impl Screen {
             LogFormat::Text if live => Form::Live,
             LogFormat::Text => Form::Lines,
         };
-        Self { form, colours: report::colours(&io::stderr()), terminal: Term::stderr(), drawn: 0, last: None }
+        Self { form, colours: report::colours(&io::stderr()), terminal: Term::stderr(), taken: false, last: None }
     }
 
     pub fn show(&mut self, picture: &Picture<'_>) {
@@ -69,27 +74,20 @@ impl Screen {
 
     /// Takes the picture away.
     pub fn clear(&mut self) {
-        if self.drawn > 0 {
-            write_out(&format!("\x1b[{}A\x1b[J\x1b[?25h", self.drawn));
-            self.drawn = 0;
+        if self.taken {
+            write_out(LEAVE);
+            self.taken = false;
         }
     }
 
     fn redraw(&mut self, picture: &Picture<'_>) {
         let (rows, columns) = self.terminal.size();
-        let (rows, columns) = (usize::from(rows), usize::from(columns));
-        let mut lines = Lines { width: columns.saturating_sub(1), colours: self.colours, lines: Vec::new() };
-        lines.picture(picture, rows.saturating_sub(1));
-        let mut out = String::from("\x1b[?25l");
-        if self.drawn > 0 {
-            let _ = write!(out, "\x1b[{}A", self.drawn);
-        }
-        for line in &lines.lines {
-            let _ = writeln!(out, "{line}\x1b[K");
-        }
-        out.push_str("\x1b[J");
-        self.drawn = lines.lines.len();
-        write_out(&out);
+        let mut lines = Lines { width: columns.into(), colours: self.colours, lines: Vec::new() };
+        lines.picture(picture, rows.into());
+        let enter = if self.taken { "" } else { ENTER };
+        self.taken = true;
+        // The last line ends without a line break, which would push the first one out.
+        write_out(&format!("{enter}\x1b[H{}\x1b[K\x1b[J", lines.lines.join("\x1b[K\r\n")));
     }
 }
 
@@ -171,12 +169,13 @@ impl Lines {
     /// Both teams side by side.
     fn processes(&mut self, picture: &Picture<'_>) {
         let [loadline, naive] = &picture.teams;
-        let half = self.width / 2;
+        let (half, with_pids) = (self.width / 2, self.width >= WIDTH_OF_TWO_TEAMS);
         for index in 0..loadline.len().max(naive.len()) {
-            let mut pieces = loadline.get(index).map(process).unwrap_or_default();
+            let [mut pieces, others] = [loadline, naive]
+                .map(|team| team.get(index).map(|shown| process(shown, with_pids)).unwrap_or_default());
             let length: usize = pieces.iter().map(|(_, text)| text.chars().count()).sum();
             pieces.push((None, " ".repeat(half.saturating_sub(length))));
-            pieces.extend(naive.get(index).map(process).unwrap_or_default());
+            pieces.extend(others);
             self.push(pieces);
         }
     }
@@ -225,21 +224,22 @@ impl Lines {
     }
 }
 
-fn process(shown: &Shown) -> Vec<Piece> {
+fn process(shown: &Shown, with_pid: bool) -> Vec<Piece> {
     let now = Instant::now();
     let seconds = |until: Instant| format!("{:.1} s", until.saturating_duration_since(now).as_secs_f64());
     let (colour, mark, state) = match shown.state {
         State::Running { .. } => (Colour::Green, "●", "runs".to_owned()),
-        State::Frozen { until } => (Colour::Cyan, "❄", format!("frozen, {} more", seconds(until))),
+        State::Frozen { until } => (Colour::Cyan, "❄", format!("frozen {}", seconds(until))),
         State::Ending => (Colour::Yellow, "●", "ends".to_owned()),
         State::Down { until } => (Colour::Red, "✗", format!("down, back in {}", seconds(until))),
         State::Done => (Colour::Dim, "·", "has ended".to_owned()),
     };
-    let pid = shown.pid.map(|pid| pid.to_string()).unwrap_or_default();
+    let pid = shown.pid.filter(|_| with_pid).map(|pid| format!("{pid:>8}  "));
+    let pid = pid.unwrap_or_else(|| " ".repeat(if with_pid { 10 } else { 0 }));
     vec![
         (Some(colour), format!("  {mark} ")),
         (None, format!("{:<16}", shown.name)),
-        (Some(Colour::Dim), format!("{pid:>8}  ")),
+        (Some(Colour::Dim), pid),
         (Some(colour), state),
     ]
 }
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn it_shows_both_sides_and_the_newest_faults() {
         let text = drawn(100, 30, false).join("\n");
-        for part in ["seed 4711   43 s left", "210 files of 120,000 records", "frozen, ", "130,000", "10,000"] {
+        for part in ["seed 4711   43 s left", "210 files of 120,000 records", "frozen ", "130,000", "10,000"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.contains("7 faults so far") && text.contains("no. 11"), "{text}");

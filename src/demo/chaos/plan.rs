@@ -22,7 +22,7 @@ const BATCH_FILES: std::ops::RangeInclusive<usize> = 3..=9;
 const FAULT_EVERY: std::ops::Range<u64> = 200..800;
 /// The first fault finds something to spoil.
 const FIRST_FAULT: u64 = 1_000;
-const RECORDS: std::ops::RangeInclusive<u32> = 300..=4_700;
+const RECORDS: std::ops::RangeInclusive<u32> = 300..=3_000;
 /// Fewer than ten never fail a file.
 const BAD_RECORDS: std::ops::RangeInclusive<u32> = 1..=8;
 /// A freeze, in leases: from the first to the second, short ones more often.
