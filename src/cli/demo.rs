@@ -20,6 +20,8 @@ use crate::worker::Stop;
 /// The schema file that ships with loadline.
 pub(super) const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
 
+pub(super) const DEFAULT_DIR: &str = "./loadline-demo";
+
 /// Watch a first run in a folder of its own, with nothing else installed
 ///
 /// Makes a folder with 30 hourly CSV files of made-up loan applications (over 100,000
@@ -37,7 +39,7 @@ pub(super) const SCHEMA: &str = include_str!("../../schemas/loan_applications.ya
 #[command(verbatim_doc_comment)]
 pub struct DemoArgs {
     /// The folder; must be new, empty, or that of an earlier demo, which is made anew
-    #[arg(long, value_name = "DIR", default_value = "./loadline-demo")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
     pub dir: PathBuf,
 
     /// Kill, freeze and confuse its own processes, and count what comes of it

@@ -1,10 +1,11 @@
 //! What `demo --chaos` says in the end, on stdout.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::super::{human, shell};
 use super::colour::{Colour, painted};
-use crate::cli::demo::DemoArgs;
+use crate::cli::demo::{DEFAULT_DIR, DemoArgs};
 use crate::demo::chaos::{FaultKind, FileKind, Harm, LEASE, Outcome, Tally};
 
 /// Columns of a table: what, and the two sides.
@@ -83,7 +84,7 @@ impl Ending<'_> {
         self.harm(text, "files of which only a part is there", |tally| tally.partial_files);
         let bad = human::count(self.outcome.bad);
         let kept = format!("{} of {bad}", human::count(self.outcome.rejects));
-        row(text, "bad records kept, with place and reason", &kept, &format!("0 of {bad}"));
+        row(text, "bad records kept, with place and reason", &kept, "keeps none");
     }
 
     /// A row of two counts that should be 0.
@@ -138,9 +139,10 @@ impl Ending<'_> {
 
     fn again(&self) -> String {
         let outcome = self.outcome;
-        let dir = shell::path(&self.args.dir);
-        let seconds = outcome.length.as_secs();
-        format!("{} demo --chaos --seconds {seconds} --seed {} --dir {dir}", self.program, outcome.seed)
+        let (seconds, seed) = (outcome.length.as_secs(), outcome.seed);
+        let again = format!("{} demo --chaos --seconds {seconds} --seed {seed}", self.program);
+        let dir = &self.args.dir;
+        if dir == Path::new(DEFAULT_DIR) { again } else { format!("{again} --dir {}", shell::path(dir)) }
     }
 
     fn look(&self) -> String {

@@ -4,13 +4,12 @@
 //!
 //! What it does as others do:
 //!
-//! - A file is new when its modified time is newer than that of the newest file loaded: the cursor of Airbyte's file
-//!   source (airbytehq/airbyte#5365: lost files that became visible with an older time) and of Logstash's S3 input
-//!   (logstash-plugins/logstash-input-s3#191). A batch that ends between files of one and the same time loses the rest,
-//!   as in apache/hudi#2850.
+//! - A file is new when its modified time is newer than that of the newest file loaded: the cursor of Airbyte's S3 source
+//!   until airbytehq/airbyte#12568, of Logstash's S3 input (logstash-plugins/logstash-input-s3#191) and of Hudi's
+//!   DeltaStreamer (apache/hudi#2850), whose users lost files that came with an older time or in the same second.
 //! - Rows are inserted and committed batch by batch; that the file is loaded is written down afterwards, in a transaction
-//!   of its own. Killed in between, it begins the file again. Loaders that keep their state apart from the rows all do
-//!   this (dlt-hub/dlt#4052; ClickHouse documents it for its S3Queue).
+//!   of its own. Killed in between, it begins the file again, as loaders do that keep their state apart from the rows
+//!   (dlt-hub/dlt#4052).
 //! - A file that is overwritten is newer, and so is loaded again.
 //! - A record that can't be parsed is passed over.
 //!

@@ -22,10 +22,10 @@ const TICK: Duration = Duration::from_millis(40);
 /// A little more than `settle`.
 const SETTLED: Duration = Duration::from_millis(1_300);
 /// The pause between two counts, as a multiple of how long one takes, and at least.
-const COUNT_PAUSE: (u32, Duration) = (4, Duration::from_millis(500));
+const COUNT_PAUSE: (u32, Duration) = (2, Duration::from_millis(500));
 const SCAN_PAUSE: Duration = Duration::from_millis(400);
-/// How long all may take to come to rest.
-const DRAIN_MAX: Duration = Duration::from_secs(180);
+/// How long all may take to come to rest, and how much longer for each second of faults.
+const DRAIN_MAX: (Duration, u32) = (Duration::from_secs(180), 4);
 const LOG_LINES: usize = 12;
 /// loadline's scanner stands behind its workers.
 const SCANNER: usize = WORKERS;
@@ -387,30 +387,31 @@ impl<'a> Story<'a> {
         self.naive.dismiss(true, now)?;
         self.loadline.dismiss(false, now)?;
         self.loadline.terminate()?;
-        while now.elapsed() < DRAIN_MAX && !self.loadline.is_done() {
+        let until = now + DRAIN_MAX.0 + self.chaos.length * DRAIN_MAX.1;
+        while Instant::now() < until && !self.loadline.is_done() {
             self.tick().await?;
         }
         loop {
             for command in [&["scan", "--full"][..], &["retry", "--failed"], &["etl"]] {
-                self.run_to_its_end(command, now).await?;
+                self.run_to_its_end(command, until).await?;
             }
             let metadata = self.chaos.places.metadata.clone();
             let left = joined(spawn_blocking(move || database::unfinished(&metadata)).await)?;
-            if left == 0 || now.elapsed() >= DRAIN_MAX {
+            if left == 0 || Instant::now() >= until {
                 break;
             }
         }
-        while now.elapsed() < DRAIN_MAX && !self.naive.is_done() {
+        while Instant::now() < until && !self.naive.is_done() {
             self.tick().await?;
         }
         Ok(())
     }
 
-    async fn run_to_its_end(&mut self, command: &[&str], since: Instant) -> Result<()> {
+    async fn run_to_its_end(&mut self, command: &[&str], until: Instant) -> Result<()> {
         let name = format!("loadline {}", command.join(" "));
         let log = self.chaos.places.logs.join("loadline-last.log");
         self.last = Some(processes::once(&self.chaos.program, &name, &self.chaos.arguments(command), &log)?);
-        while since.elapsed() < DRAIN_MAX && self.last.as_ref().is_some_and(|last| !last.is_done()) {
+        while Instant::now() < until && self.last.as_ref().is_some_and(|last| !last.is_done()) {
             self.tick().await?;
         }
         self.last = None;
