@@ -125,13 +125,13 @@ impl Ending<'_> {
         let tally = &outcome.tallies[0];
         let verdict = format!(
             "loadline did NOT keep its promise: {faults}, {rescued}, {} lost, {} doubled, {} outdated, {} in part, \
-             {} with wrong rejects, {} not at an end.",
+             {} with wrong rejects, {} files or jobs not at an end.",
             human::count(tally.lost),
             human::count(tally.doubled),
             human::count(tally.outdated),
             human::counted(tally.partial_files, "file"),
             human::counted(outcome.files_with_wrong_rejects, "file"),
-            human::counted(outcome.unfinished, "file or job"),
+            human::count(outcome.unfinished),
         );
         let _ = writeln!(text, "{}", self.painted(&verdict, Colour::Red));
         let _ = writeln!(text, "Please report it with the seed, and keep the folder {}.", shell::path(&self.args.dir));

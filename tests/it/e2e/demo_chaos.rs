@@ -1,6 +1,11 @@
 //! `demo --chaos` as a stranger meets it: real processes, real faults, and a count that can tell a loader that loses and
 //! doubles from one that does not.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
 use super::project::{EVENTS_SCHEMA, Project, rows_of};
 
 /// Of these, one at least must hurt the naive loader; the first nearly always does.
@@ -29,6 +34,43 @@ fn loadline_is_exact_where_a_naive_loader_is_not() {
         }
     }
     assert!(naive_harm > 0, "no seed hurt the naive loader: the faults have no power");
+}
+
+/// The count is not loadline's word for it: a row that somebody takes away and one that somebody doubles are found.
+#[test]
+fn one_row_too_few_and_one_too_many_are_found() {
+    let project = Project::new("unused", EVENTS_SCHEMA, "");
+    // This seed overwrites no file, which would mend it.
+    let arguments = ["demo", "--chaos", "--seconds", "6", "--seed", "5", "--dir", "demo"];
+    let child = project.start(&arguments);
+    let begun = Instant::now();
+    while spoil(&project.path("demo/reporting.db")).is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no file was loaded");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ran = project.finish(&arguments, child);
+    let found = ["LOST", "DOUBLED", "files of which only"].map(|name| counts(&ran.stdout, name)[0]);
+    assert_eq!((found, ran.code), ([1, 1, 1], Some(5)), "{ran}");
+    assert!(ran.stdout.contains("did NOT keep its promise"), "{ran}");
+}
+
+/// Doubles the first record of a file that is loaded and takes its second one away. `None`: there is no such file yet.
+fn spoil(reporting: &Path) -> Option<()> {
+    if !reporting.exists() {
+        return None;
+    }
+    let connection = Connection::open(reporting).unwrap();
+    connection.busy_timeout(Duration::from_secs(60)).unwrap();
+    let sql = "SELECT file FROM loadline_files WHERE complete AND records_done > 2 LIMIT 1";
+    let file: i64 = connection.query_row(sql, [], |row| row.get(0)).ok()?;
+    let doubled = "INSERT INTO loan_applications (id, _file, _record) \
+                   SELECT id, _file, _record + 1000000 FROM loan_applications WHERE _file = ?1 AND _record = 1";
+    assert_eq!(connection.execute(doubled, [file]).unwrap(), 1);
+    assert_eq!(
+        connection.execute("DELETE FROM loan_applications WHERE _file = ?1 AND _record = 2", [file]).unwrap(),
+        1
+    );
+    Some(())
 }
 
 /// The two counts of the line that begins with `name`.
