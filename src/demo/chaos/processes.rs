@@ -3,10 +3,9 @@
 //! Signals are sent by the shell's `kill`, which every Unix has.
 //!
 //! Invariant: none of them outlives the demo, however it ends. A [`Team`] that is dropped kills its own, frozen or not; and
-//! where the demo itself is killed, an [`Undertaker`] does.
+//! where the demo itself is killed, the [`Undertaker`] does, in whose process group they all are.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -59,9 +58,14 @@ struct Slot {
     pause: Duration,
 }
 
+/// A process group; Ctrl-C at the terminal does not reach it.
+#[derive(Debug, Clone, Copy)]
+pub struct Group(i32);
+
 /// The processes of one side.
 pub struct Team {
     program: PathBuf,
+    group: Group,
     slots: Vec<Slot>,
     /// Processes are started again.
     supervised: bool,
@@ -74,11 +78,11 @@ const AFTER_A_FALL: Duration = Duration::from_millis(500);
 
 impl Team {
     /// Starts them all.
-    pub fn start(program: &Path, jobs: Vec<Job>) -> Result<Self> {
+    pub fn start(program: &Path, group: Group, jobs: Vec<Job>) -> Result<Self> {
         let now = Instant::now();
         let slot = |job| Slot { job, child: None, state: State::Down { until: now }, pause: AFTER_A_FALL };
         let slots = jobs.into_iter().map(slot).collect();
-        let mut team = Self { program: program.to_path_buf(), slots, supervised: true, fell: 0 };
+        let mut team = Self { program: program.to_path_buf(), group, slots, supervised: true, fell: 0 };
         team.tick(now)?;
         Ok(team)
     }
@@ -99,7 +103,7 @@ impl Team {
             }
             match slot.state {
                 State::Down { .. } if !self.supervised => slot.state = State::Done,
-                State::Down { until } if until <= now => slot.spawn(&self.program, now)?,
+                State::Down { until } if until <= now => slot.spawn(&self.program, self.group, now)?,
                 _ => {}
             }
         }
@@ -143,7 +147,7 @@ impl Team {
     pub fn dismiss(&mut self, once_more: bool, now: Instant) -> Result<()> {
         for slot in &mut self.slots {
             if once_more && matches!(slot.state, State::Down { .. }) {
-                slot.spawn(&self.program, now)?;
+                slot.spawn(&self.program, self.group, now)?;
             }
         }
         self.supervised = false;
@@ -172,15 +176,11 @@ impl Team {
         };
         self.slots.iter().map(shown).collect()
     }
-
-    pub fn pids(&self) -> impl Iterator<Item = u32> {
-        self.slots.iter().filter_map(|slot| slot.child.as_ref().map(Child::id))
-    }
 }
 
 impl Slot {
-    fn spawn(&mut self, program: &Path, now: Instant) -> Result<()> {
-        let spawned = spawn(program, &self.job.arguments, &self.job.log);
+    fn spawn(&mut self, program: &Path, group: Group, now: Instant) -> Result<()> {
+        let spawned = spawn(program, group, &self.job.arguments, &self.job.log);
         self.child = Some(spawned?);
         self.state = State::Running { since: now };
         Ok(())
@@ -213,11 +213,11 @@ impl Drop for Team {
     }
 }
 
-/// A process of a group of its own, which Ctrl-C at the terminal does not reach. What it prints goes to the end of `log`.
-fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Child> {
+/// What it prints goes to the end of `log`.
+fn spawn(program: &Path, group: Group, arguments: &[String], log: &Path) -> Result<Child> {
     let spawned = File::options().create(true).append(true).open(log).and_then(|log| {
         let mut command = Command::new(program);
-        command.args(arguments).process_group(0).stdin(Stdio::null());
+        command.args(arguments).process_group(group.0).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).spawn()
     });
     spawned.map_err(|error| Error::internal(format!("{} does not start", program.display())).caused_by(error))
@@ -236,22 +236,23 @@ pub fn signal(name: &str, pids: &[u32]) -> Result<()> {
 }
 
 /// Runs to its end, on a team of one.
-pub fn once(program: &Path, name: &str, arguments: &[String], log: &Path) -> Result<Team> {
+pub fn once(program: &Path, group: Group, name: &str, arguments: &[String], log: &Path) -> Result<Team> {
     let job = Job { name: name.to_owned(), arguments: arguments.to_vec(), log: log.to_path_buf(), repeat: None };
-    let mut team = Team::start(program, vec![job])?;
+    let mut team = Team::start(program, group, vec![job])?;
     team.supervised = false;
     Ok(team)
 }
 
-/// A shell that waits for the end of this process, whatever that is, and then kills who is left.
+/// A shell that waits for the end of this process, whatever that is, and then kills its own process group: all that were
+/// started into it, and itself.
 pub struct Undertaker {
     shell: Child,
-    told: Vec<u32>,
+    /// Closed by the end of this process.
     ear: Option<ChildStdin>,
 }
 
-/// Each line names all that are alive; the input ends with the process that writes it.
-const UNDERTAKER: &str = "while read -r line; do left=$line; done; [ -z \"$left\" ] || kill -KILL $left";
+/// A group without a parent is sent SIGHUP if some of it are frozen; that must not end the shell before the others.
+const UNDERTAKER: &str = "trap '' HUP; read -r line; kill -KILL 0";
 
 impl Undertaker {
     pub fn hire() -> Result<Self> {
@@ -260,26 +261,17 @@ impl Undertaker {
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut shell = shell.spawn().map_err(no_shell)?;
         let ear = shell.stdin.take();
-        Ok(Self { shell, told: Vec::new(), ear })
+        Ok(Self { shell, ear })
     }
 
-    pub fn tell(&mut self, alive: Vec<u32>) {
-        if alive == self.told {
-            return;
-        }
-        let numbers: Vec<String> = alive.iter().map(u32::to_string).collect();
-        if let Some(ear) = &mut self.ear {
-            // Somebody has killed the shell: then the demo has to clean up by itself, which it does.
-            let _ = writeln!(ear, "{}", numbers.join(" "));
-        }
-        self.told = alive;
+    /// The process group to start others into.
+    pub fn group(&self) -> Group {
+        Group(i32::try_from(self.shell.id()).unwrap_or_default())
     }
 }
 
 impl Drop for Undertaker {
-    /// Whoever else was told of is gone by now.
     fn drop(&mut self) {
-        self.tell(Vec::new());
         self.ear = None;
         let _ = self.shell.wait();
     }
@@ -314,7 +306,9 @@ mod tests {
     #[test]
     fn who_is_killed_comes_back_and_nobody_outlives_the_team() {
         let temp = tempfile::tempdir().unwrap();
-        let mut team = Team::start(Path::new("sleep"), vec![sleeper(&temp.path().join("log"))]).unwrap();
+        let undertaker = Undertaker::hire().unwrap();
+        let mut team =
+            Team::start(Path::new("sleep"), undertaker.group(), vec![sleeper(&temp.path().join("log"))]).unwrap();
         let first = team.pid(0).unwrap();
         signal("KILL", &[first]).unwrap();
         team.is_ending(0, Duration::ZERO);
@@ -332,13 +326,15 @@ mod tests {
     }
 
     #[test]
-    fn the_undertaker_ends_who_is_left() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let mut undertaker = Undertaker::hire().unwrap();
-        undertaker.tell(vec![child.id()]);
-        // What the end of the demo does.
-        undertaker.ear = None;
-        let ended = child.wait().unwrap();
-        assert!(!ended.success());
+    fn the_undertaker_ends_who_is_left_also_the_frozen() {
+        let temp = tempfile::tempdir().unwrap();
+        let undertaker = Undertaker::hire().unwrap();
+        let job = sleeper(&temp.path().join("log"));
+        let [mut one, mut other] =
+            [(), ()].map(|()| spawn(Path::new("sleep"), undertaker.group(), &job.arguments, &job.log).unwrap());
+        signal("STOP", &[other.id()]).unwrap();
+        // What the end of the demo does: its pipe is closed.
+        drop(undertaker);
+        assert!(!one.wait().unwrap().success() && !other.wait().unwrap().success());
     }
 }

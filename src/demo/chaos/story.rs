@@ -189,8 +189,8 @@ impl<'a> Story<'a> {
             show,
             started: now,
             world: World::new(&chaos.places.source, chaos.seed),
-            loadline: Team::start(&chaos.program, chaos.loadline_jobs())?,
-            naive: Team::start(&chaos.program, chaos.naive_jobs())?,
+            loadline: Team::start(&chaos.program, undertaker.group(), chaos.loadline_jobs())?,
+            naive: Team::start(&chaos.program, undertaker.group(), chaos.naive_jobs())?,
             last: None,
             undertaker,
             phase: Phase::Faults { left: chaos.length },
@@ -324,8 +324,6 @@ impl<'a> Story<'a> {
         if let Some(last) = &mut self.last {
             last.tick(now)?;
         }
-        let alive = self.loadline.pids().chain(self.naive.pids()).chain(self.last.iter().flat_map(Team::pids));
-        self.undertaker.tell(alive.collect());
         self.kill_scanner()?;
         self.count_along(now).await?;
         self.draw();
@@ -410,7 +408,8 @@ impl<'a> Story<'a> {
     async fn run_to_its_end(&mut self, command: &[&str], until: Instant) -> Result<()> {
         let name = format!("loadline {}", command.join(" "));
         let log = self.chaos.places.logs.join("loadline-last.log");
-        self.last = Some(processes::once(&self.chaos.program, &name, &self.chaos.arguments(command), &log)?);
+        let (program, group) = (&self.chaos.program, self.undertaker.group());
+        self.last = Some(processes::once(program, group, &name, &self.chaos.arguments(command), &log)?);
         while Instant::now() < until && self.last.as_ref().is_some_and(|last| !last.is_done()) {
             self.tick().await?;
         }

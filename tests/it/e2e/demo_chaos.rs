@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::project::{EVENTS_SCHEMA, Project, rows_of};
+use super::project::{EVENTS_SCHEMA, Project, rows_of, signal};
 
 /// Of these, one at least must hurt the naive loader; the first nearly always does.
 const SEEDS: [&str; 3] = ["7", "11", "13"];
@@ -43,15 +43,40 @@ fn one_row_too_few_and_one_too_many_are_found() {
     // This seed overwrites no file, which would mend it.
     let arguments = ["demo", "--chaos", "--seconds", "6", "--seed", "5", "--dir", "demo"];
     let child = project.start(&arguments);
-    let begun = Instant::now();
-    while spoil(&project.path("demo/reporting.db")).is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no file was loaded");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(|| spoil(&project.path("demo/reporting.db")).is_some());
     let ran = project.finish(&arguments, child);
     let found = ["LOST", "DOUBLED", "files of which only"].map(|name| counts(&ran.stdout, name)[0]);
     assert_eq!((found, ran.code), ([1, 1, 1], Some(5)), "{ran}");
     assert!(ran.stdout.contains("did NOT keep its promise"), "{ran}");
+}
+
+/// However it ends: a workshop of killers must not be left running on somebody's machine.
+#[test]
+fn no_process_outlives_the_demo() {
+    for name in ["KILL", "INT"] {
+        let project = Project::new("unused", EVENTS_SCHEMA, "");
+        let folder = project.path("demo").display().to_string();
+        let child = project.start(&["demo", "--chaos", "--seconds", "60", "--seed", "5", "--dir", &folder]);
+        // Itself and those that it has started.
+        wait_until(|| processes_in(&folder) > 4);
+        signal(&child, name);
+        child.wait_with_output().unwrap();
+        wait_until(|| processes_in(&folder) == 0);
+    }
+}
+
+fn wait_until(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How many processes of this machine name the folder when they were called.
+fn processes_in(folder: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path().join("cmdline")));
+    processes.filter(|path| std::fs::read_to_string(path).is_ok_and(|called| called.contains(folder))).count()
 }
 
 /// Doubles the first record of a file that is loaded and takes its second one away. `None`: there is no such file yet.
