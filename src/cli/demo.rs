@@ -33,8 +33,9 @@ pub(super) const DEFAULT_DIR: &str = "./loadline-demo";
 /// With --chaos it tries to destroy itself: files stream in while three `run` processes and
 /// a `scan` are killed, frozen and told to end at random moments, and files come late, half
 /// written, without records or with bad ones, or are overwritten. Beside them a naive loader,
-/// written as most people would, meets the same faults. In the end both tables are counted: exit code 0 if loadline has
-/// every record once, 5 if not. It says the seed that replays the files and the faults.
+/// written as most people would, meets the same faults. In the end both tables are counted:
+/// exit code 0 if loadline has every record once, 5 if not. It says the seed that replays the
+/// files and the faults.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct DemoArgs {
