@@ -10,7 +10,7 @@ use super::etl::EtlArgs;
 use super::output::{self, printable};
 use super::setup::SetupArgs;
 use super::summary::Summary;
-use super::{Context, Exit, GlobalArgs, Watcher, etl, report, scan, setup, shell};
+use super::{Context, Exit, GlobalArgs, Watcher, chaos, etl, report, scan, setup, shell};
 use crate::demo::{self, Planned};
 use crate::error::{Error, Result};
 use crate::job::{JobFilter, JobId, JobStatus};
@@ -18,7 +18,9 @@ use crate::scanner::ScanRequest;
 use crate::worker::Stop;
 
 /// The schema file that ships with loadline.
-const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
+pub(super) const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
+
+pub(super) const DEFAULT_DIR: &str = "./loadline-demo";
 
 /// Watch a first run in a folder of its own, with nothing else installed
 ///
@@ -27,15 +29,38 @@ const SCHEMA: &str = include_str!("../../schemas/loan_applications.yaml");
 /// etl on it. The source is the folder itself, the databases are two SQLite files in it.
 /// One file has bad records, one is gzipped, and one fails as a whole: at the end the demo
 /// says why, and which command repairs it.
+///
+/// With --chaos it tries to destroy itself: files stream in while three `run` processes and
+/// a `scan` are killed, frozen and told to end at random moments, and files come late, half
+/// written, without records or with bad ones, or are overwritten. Beside them a naive loader,
+/// written as most people would, meets the same faults. In the end both tables are counted:
+/// exit code 0 if loadline has every record once, 5 if not. It says the seed that replays the
+/// files and the faults.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct DemoArgs {
     /// The folder; must be new, empty, or that of an earlier demo, which is made anew
-    #[arg(long, value_name = "DIR", default_value = "./loadline-demo")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
     pub dir: PathBuf,
+
+    /// Kill, freeze and confuse its own processes, and count what comes of it
+    #[arg(long)]
+    pub chaos: bool,
+
+    /// With --chaos: how long the faults go on
+    #[arg(long, value_name = "N", default_value = "60", requires = "chaos")]
+    #[arg(value_parser = clap::value_parser!(u32).range(3..=86_400))]
+    pub seconds: u32,
+
+    /// With --chaos: which files and faults; by default others each time
+    #[arg(long, value_name = "N", requires = "chaos")]
+    pub seed: Option<u64>,
 }
 
 pub async fn run(args: &DemoArgs, global: &GlobalArgs, watcher: &Watcher) -> Result<Exit> {
+    if args.chaos {
+        return chaos::run(args, global).await;
+    }
     let planned = demo::make(&args.dir, SCHEMA).await?;
     let made = format!(
         "made {}: {} of one feed, {} records, {}",
@@ -73,7 +98,7 @@ async fn job_to_look_at(context: &Context) -> Result<JobId> {
 }
 
 /// How a person calls this program again.
-fn program() -> String {
+pub(super) fn program() -> String {
     if std::env::var_os("CARGO").is_some() {
         return "cargo run -q --".to_owned();
     }

@@ -5,6 +5,7 @@
 //! data; and the exit code tells a script what happened without reading either.
 
 pub mod audit;
+mod chaos;
 pub mod config;
 mod context;
 pub mod demo;
@@ -74,7 +75,7 @@ Exit codes:
   3  some job failed in this run, something stands failed or stale (status), or a file
      is not what its feed says (sql)
   4  a database or the source can't be reached; the same command may succeed later
-  5  the books disagree (audit)
+  5  the books disagree (audit), or the count is not what it should be (demo --chaos)
   130, 143  ended by SIGINT or SIGTERM before the work was done";
 
 const DEFAULT_CONFIG: &str = "config.yaml";
@@ -126,6 +127,8 @@ pub enum Command {
     Retry(retry::RetryArgs),
     Unload(unload::UnloadArgs),
     Sql(sql::SqlArgs),
+    #[command(hide = true)]
+    DemoNaive(chaos::NaiveArgs),
 }
 
 /// How a command that ran to its end tells of it. One that did not returns an [`crate::error::Error`], which has its
@@ -138,7 +141,7 @@ pub enum Exit {
     SomeFailed,
     /// No job failed, but some could not be worked on because a database or the source is out of reach.
     SomePostponed,
-    /// Source, registry, ledger and table disagree.
+    /// Source, registry, ledger and table disagree, or a count is not what it should be.
     Disagree,
     /// A signal ended the work before it was done.
     Stopped(signals::Signal),
@@ -174,6 +177,7 @@ pub async fn run(cli: Cli, watcher: &Watcher) -> Result<Exit> {
         Command::Retry(args) => retry::run(&args, &Context::load(&global)?).await,
         Command::Unload(args) => unload::run(&args, &Context::load(&global)?, watcher).await,
         Command::Sql(args) => sql::run(&args, &Context::load(&global)?).await,
+        Command::DemoNaive(args) => chaos::run_naive(&args),
     }
 }
 
@@ -233,6 +237,7 @@ mod tests {
         for line in [
             "loadline demo",
             "loadline demo --dir x",
+            "loadline demo --chaos --seconds 5 --seed 7",
             "loadline config",
             "loadline config --schema",
             "loadline config --schema=feed",

@@ -13,6 +13,11 @@ pub const CONFIG_FILE: &str = "config.yaml";
 pub const SCHEMA_FILE: &str = "schemas/loan_applications.yaml";
 pub const SOURCE_DIR: &str = "incoming";
 
+/// Of the chaos demo.
+pub(super) const NAIVE_FILE: &str = "naive.db";
+pub(super) const OVER_FILE: &str = "faults-are-over";
+pub(super) const LOG_DIR: &str = "logs";
+
 /// What the vendor of the failing file writes for a missing value.
 pub const UNKNOWN_TOKEN: &str = "n/a";
 
@@ -27,10 +32,15 @@ const MARKER: &str = ".loadline-demo";
 const MARKER_TEXT: &str = "Made by `loadline demo`, which may empty this folder and make it anew.\n";
 
 /// All that a demo makes. Anything else in the folder is left alone.
-const OWN: [&str; 9] = [
+const OWN: [&str; 14] = [
     SOURCE_DIR,
     "schemas",
+    LOG_DIR,
     CONFIG_FILE,
+    OVER_FILE,
+    NAIVE_FILE,
+    "naive.db-wal",
+    "naive.db-shm",
     "metadata.db",
     "metadata.db-wal",
     "metadata.db-shm",
@@ -39,7 +49,7 @@ const OWN: [&str; 9] = [
     "reporting.db-shm",
 ];
 
-const CONFIG: &str = r#"# The config of the demo. Relative paths start at this file's folder.
+pub(super) const CONFIG: &str = r#"# The config of the demo. Relative paths start at this file's folder.
 source: {url: "file:incoming"}
 metadata_database: {url: "sqlite:metadata.db"}
 reporting_database: {url: "sqlite:reporting.db"}
@@ -81,7 +91,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Writes the config and the schema file.
-pub(super) fn write_config(dir: &Path, schema_yaml: &str) -> Result<()> {
+pub(super) fn write_config(dir: &Path, config: &str, schema_yaml: &str) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         path.parent()
@@ -89,8 +99,13 @@ pub(super) fn write_config(dir: &Path, schema_yaml: &str) -> Result<()> {
             .and_then(|()| fs::write(&path, text))
             .map_err(|error| Error::config(format!("can't write {}", path.display())).caused_by(error))
     };
-    write(CONFIG_FILE, CONFIG)?;
+    write(CONFIG_FILE, config)?;
     write(SCHEMA_FILE, schema_yaml)
+}
+
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    let made = fs::create_dir_all(folder);
+    made.map_err(|error| Error::config(format!("can't make {}", folder.display())).caused_by(error))
 }
 
 #[cfg(test)]

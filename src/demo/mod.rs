@@ -3,6 +3,7 @@
 //! Invariant: the same build makes the same bytes, so that what a first run should come to is known beforehand
 //! ([`Planned`]); and only what an earlier demo made is ever deleted.
 
+pub mod chaos;
 mod files;
 mod generate;
 mod loan;
@@ -44,7 +45,7 @@ pub struct Failing {
 /// Makes the folder: refuses one that holds anything but an earlier demo, which it makes anew.
 pub async fn make(dir: &Path, schema_yaml: &str) -> Result<Planned> {
     files::prepare(dir)?;
-    files::write_config(dir, schema_yaml)?;
+    files::write_config(dir, files::CONFIG, schema_yaml)?;
     generate::write_files(&dir.join(SOURCE_DIR)).await
 }
 

@@ -116,8 +116,12 @@ fn only_the_command_line_chooses_a_backend() {
 
 #[test]
 fn drivers_and_the_engine_stay_in_their_rooms() {
+    // The naive loader that the chaos demo compares with, and the count of both sides, must not go through what is being
+    // counted.
+    let beside = "src/demo/chaos/database.rs";
     for source in sources() {
-        assert!(source.is_in("backend") || !source.names("rusqlite"), "{} names rusqlite", source.path);
+        let may = source.is_in("backend") || source.path == beside;
+        assert!(may || !source.names("rusqlite"), "{} names rusqlite", source.path);
         for room in
             ["job", "feed", "config", "error", "warehouse", "backend", "worker", "scanner", "unloader", "auditor"]
         {

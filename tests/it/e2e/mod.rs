@@ -7,6 +7,7 @@ mod audit;
 mod audit_repair;
 mod concurrency;
 mod demo;
+mod demo_chaos;
 mod exit_codes;
 mod explain;
 mod feeds;
