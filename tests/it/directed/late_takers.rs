@@ -15,7 +15,7 @@ fn takes(project: &Project) -> u64 {
 fn a_claimer_frozen_before_its_take_loads_nothing_into_a_job_that_has_failed() {
     everywhere(&PATIENT.replace("10m", "2s"), |project| {
         Story::Load.prepare(project);
-        let frozen = Attempt::until(project, ETL, "claimed=stall,heartbeat=stall", "claimed");
+        let mut frozen = Attempt::until(project, ETL, "claimed=stall,heartbeat=stall", "claimed");
         eventually("its lease ends, and another worker fails with the job", || {
             Attempt::start(project, ETL, "segment.rows=data@4").over().code == Some(3)
         });
@@ -23,7 +23,9 @@ fn a_claimer_frozen_before_its_take_loads_nothing_into_a_job_that_has_failed() {
         assert_sound(project, "failed");
         let (before, taken) = (everything(project), takes(project));
 
-        let woken = frozen.go_on();
+        // Without the heartbeat, which would tell it too, sooner or later.
+        frozen.release("claimed");
+        let woken = frozen.over();
         assert!(takes(project) > taken, "it has not taken the files, and this shows nothing: {woken}");
         assert_eq!(everything(project), before, "{woken}");
         Story::Load.end(project);

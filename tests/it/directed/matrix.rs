@@ -12,6 +12,9 @@ use crate::servers::{Kind, Server};
 
 /// On a server only where it is the server's transaction that is broken.
 const ON_A_SERVER: &[&str] = &[
+    "setup.statement",
+    "register.inserted",
+    "job.inserted",
     "claim.marked",
     "take.made",
     "take.counted",

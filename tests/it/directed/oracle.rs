@@ -7,6 +7,9 @@ use crate::e2e::project::{Db, Project};
 /// Holds at any moment, whoever has died or stands still: rows and rejects of a file are those of its records up to
 /// `records_done`, a FAILED file has none, and what is called LOADED is complete.
 pub fn assert_sound(project: &Project, when: &str) {
+    let empty = "SELECT count(*) FROM scanner_jobs j WHERE status IN ('SENT_FOR_ETL', 'PROCESSING') \
+                 AND NOT EXISTS (SELECT 1 FROM scanner_files f WHERE f.job_id = j.id)";
+    assert_eq!(project.row(Db::Metadata, empty), "0", "{when}: a job has no files");
     let states = "SELECT CAST(`key` AS CHAR), state FROM scanner_files";
     let states: BTreeMap<String, String> =
         project.rows(Db::Metadata, states).into_iter().map(|mut row| (row.remove(0), row.remove(0))).collect();

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::oracle::{assert_sound, picture};
+use super::side_by_side;
 use crate::e2e::project::{Db, EVENTS_HEADER, KEYED_EVENTS_SCHEMA, Project, events};
 use crate::servers::{Database, Kind, Server};
 
@@ -62,18 +63,27 @@ pub fn project(databases: Option<[&Database<'_>; 2]>, settings: &str) -> Project
     }
 }
 
-/// Tells a story on SQLite, MariaDB and MySQL, as far as they are there.
-pub fn everywhere(settings: &str, story: impl Fn(&Project)) {
-    story(&project(None, settings));
-    on_servers(settings, story);
+/// Tells a story on SQLite, MariaDB and MySQL, as far as they are there, on all of them at the same time.
+pub fn everywhere(settings: &str, story: impl Fn(&Project) + Sync) {
+    tell(&["SQLite", "MariaDB", "MySQL"], settings, story);
 }
 
 /// The same on servers only.
-pub fn on_servers(settings: &str, story: impl Fn(&Project)) {
-    for server in [Kind::MariaDb, Kind::MySql].into_iter().filter_map(Server::shared) {
+pub fn on_servers(settings: &str, story: impl Fn(&Project) + Sync) {
+    tell(&["MariaDB", "MySQL"], settings, story);
+}
+
+fn tell(backends: &[&str], settings: &str, story: impl Fn(&Project) + Sync) {
+    side_by_side::all_hold(backends, |backend| {
+        let kind = match *backend {
+            "SQLite" => return story(&project(None, settings)),
+            "MariaDB" => Kind::MariaDb,
+            _ => Kind::MySql,
+        };
+        let Some(server) = Server::shared(kind) else { return };
         let (metadata, reporting) = (server.fresh(), server.fresh());
         story(&project(Some([&metadata, &reporting]), settings));
-    }
+    });
 }
 
 /// What a load leaves that nothing has disturbed.
