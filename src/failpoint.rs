@@ -4,6 +4,7 @@
 //! happens where, as in `taken=crash,segment.rows=stall@2`:
 //!
 //! - `crash`: the process ends as by `kill -9`;
+//! - `panic`: the task breaks down;
 //! - `unavailable`, `data`: the step fails with an error of that kind;
 //! - `stall`: the step goes on once there is a file `NAME.go` in the folder `LOADLINE_FAILPOINT_DIR`;
 //! - `on`: a mode that the code asks for with [`is_on`].
@@ -128,6 +129,7 @@ mod set {
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Effect {
         Crash,
+        Panic,
         Unavailable,
         Data,
         Stall,
@@ -154,6 +156,7 @@ mod set {
             let (effect, only) = effect.split_once('@').map_or((effect, None), |(effect, only)| (effect, Some(only)));
             let effect = match effect {
                 "crash" => Effect::Crash,
+                "panic" => Effect::Panic,
                 "unavailable" => Effect::Unavailable,
                 "data" => Effect::Data,
                 "stall" => Effect::Stall,
@@ -223,6 +226,7 @@ mod set {
         }
         match effect {
             Effect::Crash => std::process::abort(),
+            Effect::Panic => std::panic::panic_any(format!("failpoint {name}")),
             Effect::Unavailable => Err(Error::unavailable(format!("failpoint {name}"))),
             Effect::Data => Err(Error::data(format!("failpoint {name}"))),
             Effect::Stall => {

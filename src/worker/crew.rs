@@ -105,10 +105,18 @@ impl Crew {
                 }
             };
             let Some(ended) = ended else { break };
-            let ended = ended.map_err(|error| Error::internal("a worker broke down").caused_by(error))?;
-            let (of_worker, error) = ended;
-            report.add(&of_worker);
-            first_error = first_error.or(error);
+            match ended {
+                Ok((of_worker, error)) => {
+                    report.add(&of_worker);
+                    first_error = first_error.or(error);
+                }
+                // The others end what they are at, and its job is rescued. What the panic says may hold a value.
+                Err(_) => {
+                    tracing::error!("a worker broke down: standard error says where");
+                    first_error = Some(Error::internal("a worker broke down: standard error says where"));
+                    crew.stop.ask("a worker that broke down");
+                }
+            }
         }
         first_error.map_or(Ok(report), Err)
     }
@@ -117,18 +125,22 @@ impl Crew {
     async fn drain(&self, number: usize) -> (EtlReport, Option<Error>) {
         let mut report = EtlReport::default();
         let request = self.request(number);
+        // A job is rescued by whoever looks first: only a claim behind a rescue shows that there is none.
+        let mut has_rescued = false;
         while !self.halted.load(Ordering::Relaxed) && !self.stop.is_asked() {
             let error = match self.work_once(&request).await {
                 Ok(Some(end)) => {
+                    has_rescued = false;
                     report.count(&end);
                     let postponed = matches!(end.outcome, Outcome::Postponed(..));
                     if postponed { self.reach.outage().await } else { None }
                 }
-                Ok(None) => match self.rescue().await {
-                    Ok(0) => break,
-                    Ok(_) => None,
-                    Err(error) => Some(error),
-                },
+                Ok(None) if has_rescued => break,
+                Ok(None) => {
+                    let rescued = self.rescue().await;
+                    has_rescued = matches!(rescued, Ok(0));
+                    rescued.err()
+                }
                 Err(error) => Some(error),
             };
             if error.is_some() {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::segment::{Encoded, SegmentData, SegmentReader};
 use super::totals::Totals;
@@ -18,6 +19,12 @@ use crate::warehouse::{Begun, Fence, Progress, TableSpec, Warehouse, WriteError,
 
 /// How often a stream may be moved to where the ledger stands before something must be wrong.
 const MOVES_MAX: usize = 5;
+
+/// How often a segment that failed is begun again on the spot, how long the first wait is at most (it doubles), and how
+/// long after the first failure there may be another try: what lasts longer is for the job's next attempt.
+const TRIES_MAX: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const TRYING_MAX: Duration = Duration::from_secs(10);
 
 pub struct FileLoader {
     pub job: JobId,
@@ -103,7 +110,7 @@ impl FileLoader {
             }
             let encoded = segment.encode(&progress, &rule)?;
             failpoint::reach("segment.encoded").await?;
-            match self.commit(&segment, &encoded, progress.records_done).await? {
+            match self.commit_at_last(&segment, &encoded, progress.records_done).await? {
                 Committed::Yes(done) => progress = done,
                 other => return Ok(other),
             }
@@ -145,6 +152,31 @@ impl FileLoader {
             }
         }
         totals.check(&self.settings)
+    }
+
+    /// Begins a segment again that met what may pass at once: a deadlock, a row held for too long, a connection that was
+    /// cut, an answer that did not come. Beginning reads where the ledger stands, so that a COMMIT that landed without
+    /// its answer is seen.
+    async fn commit_at_last(&self, data: &SegmentData, encoded: &Encoded, from: u64) -> Result<Committed> {
+        let (begun, mut failures) = (Instant::now(), 0);
+        loop {
+            match self.commit(data, encoded, from).await {
+                Ok(Committed::Moved(to)) if failures > 0 && to == encoded.progress => return Ok(Committed::Yes(to)),
+                Err(error) if error.is_retryable() && !error.is_outage() && self.may_try_again(failures, begun) => {
+                    failures += 1;
+                    let (job, key, error) = (self.job, &self.file.key, error.chain());
+                    tracing::info!(job, key, from, failures, error, "a segment failed; beginning it again");
+                    let longest = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(failures - 1));
+                    tokio::time::sleep(longest.mul_f64(rand::random::<f64>())).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    fn may_try_again(&self, failures: u32, begun: Instant) -> bool {
+        let is_wanted = !self.stop.is_asked() && !self.lost.load(Ordering::Relaxed);
+        is_wanted && failures < TRIES_MAX && begun.elapsed() < TRYING_MAX
     }
 
     async fn commit(&self, data: &SegmentData, encoded: &Encoded, from: u64) -> Result<Committed> {

@@ -212,13 +212,14 @@ impl<'a> JobLoader<'a> {
         self.fail(ends).await
     }
 
-    /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue.
+    /// The files could not even be taken: nothing may be said of them, so the job goes back to the queue. Only what may
+    /// pass by itself is counted as an attempt: a right that is missing is not the job's fault.
     async fn give_back(&self, error: Error) -> Result<Outcome> {
         if error.is_retryable() && self.crew.stop.is_asked() {
             return self.stop().await;
         }
         let outage = self.crew.reach.outage_behind(&error).await.is_some();
-        let outcome = self.postpone(&error.chain(), !outage).await?;
+        let outcome = self.postpone(&error.chain(), error.is_retryable() && !outage).await?;
         if error.is_retryable() { Ok(outcome) } else { Err(error) }
     }
 
@@ -334,7 +335,8 @@ fn settled(taken: &Taken) -> Option<Ended> {
 async fn apart(load: impl Future<Output = Ended> + Send + 'static) -> Ended {
     let mut task = JoinSet::new();
     task.spawn(load);
-    let broken = |error| Ended::Error(Error::internal("the load broke down").caused_by(error));
+    // What a panic says may hold a value of the file.
+    let broken = |_| Ended::Error(Error::internal("the load broke down: standard error says where"));
     let nothing = || Ended::Error(Error::internal("the load vanished"));
     task.join_next().await.map_or_else(nothing, |ended| ended.unwrap_or_else(broken))
 }

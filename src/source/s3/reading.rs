@@ -4,6 +4,8 @@
 //! request begins where the last byte came from and names the version again; failures in a row without a byte between
 //! them are bounded.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -13,6 +15,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED,
 use object_store::client::{HttpError, HttpResponse};
 
 use super::client::{root_of, silence};
+use super::patience::Pace;
 use super::refusal::{Asked, Refusal};
 use super::{Request, S3, is_addressable, version};
 use crate::error::{Error, Result};
@@ -24,7 +27,8 @@ pub(super) async fn read(s3: S3, file: FileRef) -> Result<ByteStream> {
     if !is_addressable(&file.key) {
         return Err(Error::data("its key can't be addressed"));
     }
-    let mut reading = Reading { s3, file, offset: 0, skip: 0, failures: 0, body: None };
+    let mut reading =
+        Reading { s3, file, offset: 0, skip: 0, failures: 0, pace: Pace::default(), has_trickled: false, body: None };
     reading.open().await?;
     let bytes = stream::try_unfold(reading, |mut reading| async move {
         let chunk = reading.next().await?;
@@ -41,6 +45,8 @@ struct Reading {
     /// Bytes of the body that were given out before: from a server that does not know ranges.
     skip: u64,
     failures: u32,
+    pace: Pace,
+    has_trickled: bool,
     body: Option<BoxStream<'static, Result<Bytes, HttpError>>>,
 }
 
@@ -51,11 +57,19 @@ impl Reading {
                 self.open().await?;
             }
             let Some(body) = &mut self.body else { continue };
+            let asked = Instant::now();
             let failure = match tokio::time::timeout(self.s3.patience.stall, body.next()).await {
-                Ok(Some(Ok(chunk))) => match self.take(chunk)? {
-                    Some(chunk) => return Ok(Some(chunk)),
-                    None => continue,
-                },
+                Ok(Some(Ok(chunk))) => {
+                    let keeps_up = self.pace.keeps_up(&self.s3.patience, asked.elapsed(), chunk.len());
+                    let chunk = self.take(chunk)?;
+                    if !keeps_up {
+                        self.trickled()?;
+                    }
+                    match chunk {
+                        Some(chunk) => return Ok(Some(chunk)),
+                        None => continue,
+                    }
+                }
                 Ok(Some(Err(error))) => root_of(&error),
                 Ok(None) => "the answer ended too early".to_owned(),
                 Err(_) => silence(&self.s3.patience),
@@ -80,6 +94,18 @@ impl Reading {
             return Err(changed(&self.file.version, &format!("longer than its {} bytes", self.file.size)));
         }
         Ok(Some(chunk))
+    }
+
+    /// The bytes hardly come any more: another connection may fare better, once.
+    fn trickled(&mut self) -> Result<()> {
+        let (key, offset) = (&self.file.key, self.offset);
+        tracing::info!(key, offset, "the bytes only trickle");
+        self.body = None;
+        if !std::mem::replace(&mut self.has_trickled, true) {
+            return Ok(());
+        }
+        let read = format!("{offset} of {} bytes were read", self.file.size);
+        Err(Error::unavailable("the S3 server's bytes only trickle").context(read))
     }
 
     /// Asks for the rest until it comes.

@@ -11,6 +11,8 @@ mod attempt;
 #[cfg(feature = "failpoints")]
 mod failing;
 #[cfg(feature = "failpoints")]
+mod healing;
+#[cfg(feature = "failpoints")]
 mod late_takers;
 #[cfg(feature = "failpoints")]
 mod locks;

@@ -90,6 +90,18 @@ fn failures_in_a_row_are_bounded_and_a_byte_begins_the_count_anew() {
 }
 
 #[test]
+fn a_trickle_is_tried_on_another_connection_and_then_given_up() {
+    let bench = Bench::new();
+    let trickle = || Effect::Trickle(PATIENCE.stall / 10);
+    bench.server.inject(Kind::Get, 0, 1, trickle());
+    assert_eq!(bench.records(), Ok(6000));
+    assert_eq!(bench.server.count(Kind::Get), 2);
+    bench.server.inject(Kind::Get, 0, 2, trickle());
+    let said = bench.records().unwrap_err();
+    assert!(said.contains("trickle"), "{said}");
+}
+
+#[test]
 fn a_server_without_ranges_is_read_from_the_start_and_gives_each_byte_once() {
     let bench = Bench::new();
     bench.server.bucket.ignore_ranges();

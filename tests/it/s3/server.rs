@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -57,6 +58,8 @@ pub enum Effect {
     Cut(usize),
     /// So many bytes of the body come, and then nothing, for good.
     Stall(usize),
+    /// The body comes a byte at a time, with so long in between.
+    Trickle(Duration),
     /// The object is replaced by these bytes; then the answer is as it should be.
     Replace(Bytes),
 }
@@ -244,6 +247,7 @@ impl Front {
                 Ok(broken(self.forward(request).await?, at, cut).await)
             }
             Some(Effect::Stall(at)) => Ok(broken(self.forward(request).await?, at, stream::pending()).await),
+            Some(Effect::Trickle(pause)) => Ok(trickling(self.forward(request).await?, pause).await),
             Some(Effect::Replace(bytes)) => {
                 self.bucket.put(&key, bytes, 1_000_000);
                 self.forward(request).await
@@ -303,5 +307,16 @@ async fn broken(
     assert!(at < bytes.len(), "a fault at byte {at} of {} is none", bytes.len());
     let head = stream::iter((at > 0).then(|| Ok(bytes.slice(..at))));
     let frames = head.chain(end).map(|chunk| chunk.map(Frame::data));
+    Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
+}
+
+/// The answer, its body byte by byte.
+async fn trickling(answer: Response<Body>, pause: Duration) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let frames = stream::unfold(bytes, move |mut bytes| async move {
+        tokio::time::sleep(pause).await;
+        (!bytes.is_empty()).then(|| (Ok(Frame::data(bytes.split_to(1))), bytes))
+    });
     Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
 }
