@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
 mod arrivals;
+mod codes;
 mod conformance;
 mod deploy;
 mod directed;
 mod e2e;
+mod hosts;
 mod mysql;
 mod proxy;
 mod queue;
