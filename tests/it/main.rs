@@ -3,10 +3,12 @@
 
 mod arrivals;
 mod chaos;
+mod codes;
 mod conformance;
 mod deploy;
 mod directed;
 mod e2e;
+mod hosts;
 mod model;
 mod mysql;
 mod proxy;

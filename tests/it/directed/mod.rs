@@ -21,13 +21,13 @@ mod lost_answers;
 #[cfg(feature = "failpoints")]
 mod matrix;
 #[cfg(feature = "failpoints")]
-mod oracle;
+pub mod oracle;
 #[cfg(feature = "failpoints")]
 mod points;
 #[cfg(feature = "failpoints")]
 mod side_by_side;
 #[cfg(feature = "failpoints")]
-mod stories;
+pub mod stories;
 #[cfg(feature = "failpoints")]
 mod unloading;
 

@@ -212,6 +212,13 @@ impl Project {
         self.command(arguments).envs(variables.iter().copied()).spawn().unwrap()
     }
 
+    /// The same behind another command that becomes it, such as `ip netns exec NAME`.
+    pub fn start_behind(&self, wrapper: &[String], arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        let mut command = Command::new(&wrapper[0]);
+        command.args(&wrapper[1..]).arg(binary()).args(arguments);
+        self.prepared(command).envs(variables.iter().copied()).spawn().unwrap()
+    }
+
     /// Waits for the end of a command that was started.
     pub fn finish(&self, arguments: &[&str], child: Child) -> Ran {
         let output = child.wait_with_output().unwrap();

@@ -7,4 +7,4 @@ mod listing;
 mod moto;
 mod reading;
 pub mod server;
-mod whole_path;
+pub mod whole_path;

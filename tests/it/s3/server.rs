@@ -4,7 +4,7 @@
 //! Requests are signed, and the signatures checked: [`S3Server::variables`] are what a process needs to speak to it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,6 +60,10 @@ pub enum Effect {
     Stall(usize),
     /// The body comes a byte at a time, with so long in between.
     Trickle(Duration),
+    /// No answer comes, for good, and the connection stays.
+    Silence,
+    /// 200 with this body, and no more headers than it needs.
+    Answer(&'static str),
     /// The object is replaced by these bytes; then the answer is as it should be.
     Replace(Bytes),
 }
@@ -95,7 +99,13 @@ impl S3Server {
     /// A server with one empty bucket in memory.
     pub fn start() -> Self {
         let bucket = MemoryBucket::default();
-        Self::serve(S3ServiceBuilder::new(bucket.clone()), bucket)
+        Self::serve(S3ServiceBuilder::new(bucket.clone()), bucket, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same at another address of this machine.
+    pub fn start_at(address: IpAddr) -> Self {
+        let bucket = MemoryBucket::default();
+        Self::serve(S3ServiceBuilder::new(bucket.clone()), bucket, address)
     }
 
     /// The same, for requests that are signed by whatever clock.
@@ -105,22 +115,22 @@ impl S3Server {
         config.presigned_url_max_skew_time_secs = u32::MAX;
         let mut service = S3ServiceBuilder::new(bucket.clone());
         service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        Self::serve(service, bucket)
+        Self::serve(service, bucket, Ipv4Addr::LOCALHOST.into())
     }
 
     /// A server of `s3s-fs` whose bucket is a folder below `root`: what is put into it by `std::fs` is there.
     pub fn start_in(root: &Path) -> Self {
         std::fs::create_dir_all(root.join(BUCKET)).unwrap();
         let files = s3s_fs::FileSystem::new(root).unwrap();
-        Self::serve(S3ServiceBuilder::new(files), MemoryBucket::default())
+        Self::serve(S3ServiceBuilder::new(files), MemoryBucket::default(), Ipv4Addr::LOCALHOST.into())
     }
 
-    fn serve(mut service: S3ServiceBuilder, bucket: MemoryBucket) -> Self {
+    fn serve(mut service: S3ServiceBuilder, bucket: MemoryBucket, at: IpAddr) -> Self {
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
         let state = Arc::new(State::default());
         let front = Front { service, state: state.clone(), bucket: bucket.clone() };
-        let (runtime, address) = listen("127.0.0.1:0".parse().unwrap(), front.clone());
+        let (runtime, address) = listen((at, 0).into(), front.clone());
         Self { address, state, bucket, front, runtime: Some(runtime) }
     }
 
@@ -248,6 +258,8 @@ impl Front {
             }
             Some(Effect::Stall(at)) => Ok(broken(self.forward(request).await?, at, stream::pending()).await),
             Some(Effect::Trickle(pause)) => Ok(trickling(self.forward(request).await?, pause).await),
+            Some(Effect::Silence) => std::future::pending().await,
+            Some(Effect::Answer(body)) => Ok(Response::new(whole(body.to_owned()))),
             Some(Effect::Replace(bytes)) => {
                 self.bucket.put(&key, bytes, 1_000_000);
                 self.forward(request).await
@@ -292,8 +304,11 @@ fn error(status: u16, code: &str) -> Response<Body> {
     let xml = format!(
         "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>injected</Message><Region>eu-central-1</Region></Error>"
     );
-    let body = Full::from(xml).map_err(|never: Infallible| match never {}).boxed_unsync();
-    Response::builder().status(StatusCode::from_u16(status).unwrap()).body(body).unwrap()
+    Response::builder().status(StatusCode::from_u16(status).unwrap()).body(whole(xml)).unwrap()
+}
+
+fn whole(body: String) -> Body {
+    Full::from(body).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 /// The answer, with the first bytes of its body and then `end`.
