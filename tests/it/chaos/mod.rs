@@ -232,12 +232,12 @@ fn finish(site: &mut Site, world: &World, plan: &Plan, title: &str, outcome: Out
     if !report.is_clean() {
         report.kept = Some(site.keep());
     }
-    left_out(site, &mut report);
+    left_out(&mut report);
     skip::say(&report.render());
     assert!(report.is_clean(), "see above; seed {}", plan.seed);
 }
 
-fn left_out(site: &Site, report: &mut Report) {
+fn left_out(report: &mut Report) {
     if actors::faketime().is_none() {
         report.left_out.push("clocks a day off: there is no libfaketime; tests/install says how to get it".to_owned());
     }
