@@ -42,8 +42,10 @@ fn a_loader_that_forgets_is_caught() {
     assert!(verdict.doubled > 0, "it was not caught: {verdict:?}");
 }
 
-/// Counts that must be above zero, and none of the others.
-fn assert_finds(what: &str, verdict: &Verdict, is_found: impl Fn(&Verdict) -> bool) {
+/// Whether the violation was seen as what it is.
+type IsFound = fn(&Verdict) -> bool;
+
+fn assert_finds(what: &str, verdict: &Verdict, is_found: IsFound) {
     assert!(!verdict.is_clean() && is_found(verdict), "{what}: {verdict:?}");
     assert!(!verdict.named.is_empty(), "{what}: nothing is named");
 }
@@ -61,7 +63,7 @@ fn the_oracle_sees_one_row_that_is_not_where_it_belongs() {
     assert!(clean.is_clean(), "{clean:?}");
 
     let row = "SELECT min(id) FROM events";
-    let tampered: [(&str, &str, &str, fn(&Verdict) -> bool); 7] = [
+    let tampered: [(&str, &str, &str, IsFound); 7] = [
         (
             "a row is gone",
             "CREATE TABLE kept AS SELECT * FROM events WHERE id = (ID); DELETE FROM events WHERE id = (ID)",
