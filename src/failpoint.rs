@@ -54,6 +54,7 @@ pub const POINTS: &[&str] = &[
     "segment.rows",
     "segment.rejects",
     "segment.moved",
+    "segment.again",
     "segment.committed",
     "segment.read",
     "file.complete",
@@ -76,6 +77,10 @@ pub const POINTS: &[&str] = &[
     "unload.walked_back",
     "retry.readmitted",
     "retry.sent",
+    // audit --repair
+    "repair.restored",
+    "repair.revoked",
+    "repair.requeued",
 ];
 
 /// Nothing, without the feature.

@@ -168,6 +168,7 @@ impl FileLoader {
                     tracing::info!(job, key, from, failures, error, "a segment failed; beginning it again");
                     let longest = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(failures - 1));
                     tokio::time::sleep(longest.mul_f64(rand::random::<f64>())).await;
+                    failpoint::reach("segment.again").await?;
                 }
                 ended => return ended,
             }

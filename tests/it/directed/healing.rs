@@ -14,7 +14,7 @@ fn goes_through(failpoints: &str) {
     everywhere(PATIENT, |project| {
         Story::Load.prepare(project);
         let failpoints = format!("{failpoints},{READS}");
-        Attempt::start(project, ETL, &failpoints).over().ok().says(&["1 loaded"]);
+        Attempt::start(project, ETL, &failpoints).over().ok().says(&["1 job loaded"]);
         assert_eq!(project.row(Db::Metadata, JOB), "LOADED|1", "{failpoints}");
         assert_whole(project, undisturbed(), &failpoints);
     });

@@ -108,11 +108,11 @@ fn a_commit_without_an_answer_that_another_worker_has_built_upon_stays_single() 
     on_servers(SERIAL, |project| {
         Story::Load.prepare(project);
         let proxy = behind_a_proxy(project, Db::Reporting);
-        let failpoints = "segment.moved=stall@2,postpone.untold=stall";
+        let failpoints = "segment.moved=stall@2,segment.again=stall";
         let mut unanswered = Attempt::until(project, ETL, failpoints, "segment.moved");
         proxy.arm(Fault::Commit(LostCommit::Swallowed));
         unanswered.release("segment.moved");
-        unanswered.reaches("postpone.untold");
+        unanswered.reaches("segment.again");
         assert_eq!(proxy.count(Counted::CommitSwallowed), 1);
         end_leases(project);
         let other = Attempt::until(project, ETL, "segment.committed=stall@1", "segment.committed");

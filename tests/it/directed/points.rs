@@ -79,6 +79,7 @@ pub const ALL: &[Point] = {
         later("segment.rejects", Load, Reporting, 4),
         point("segment.moved", Load, Reporting),
         later("segment.moved", Load, Reporting, 3),
+        Point { beside: "segment.rows=unavailable@1", ..point("segment.again", Load, Nothing) },
         point("segment.committed", Load, Nothing),
         later("segment.committed", Load, Nothing, 3),
         later("segment.committed", Load, Nothing, 5),
@@ -147,5 +148,7 @@ fn every_place_is_listed_stands_in_the_code_and_is_broken() {
         }
     }
     let broken: BTreeSet<String> = ALL.iter().map(|point| point.name.to_owned()).collect();
+    // A repair is killed in its drills, in `e2e::audit_repair`.
+    let listed: BTreeSet<String> = listed.into_iter().filter(|name| !name.starts_with("repair.")).collect();
     assert_eq!(broken, listed, "the table and the list differ");
 }

@@ -311,7 +311,7 @@ fn whole(body: String) -> Body {
     Full::from(body).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// The answer, with the first bytes of its body and then `end`.
+/// The answer, with the first bytes of its body and then `end`. A body that is shorter ends in its middle.
 async fn broken(
     answer: Response<Body>,
     at: usize,
@@ -319,7 +319,7 @@ async fn broken(
 ) -> Response<Body> {
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    assert!(at < bytes.len(), "a fault at byte {at} of {} is none", bytes.len());
+    let at = if at < bytes.len() { at } else { bytes.len() / 2 };
     let head = stream::iter((at > 0).then(|| Ok(bytes.slice(..at))));
     let frames = head.chain(end).map(|chunk| chunk.map(Frame::data));
     Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
