@@ -34,8 +34,12 @@ impl Reach {
         Self { etl, last: Mutex::new(None), met: std::sync::Mutex::default(), closed: watch::Sender::new(false) }
     }
 
-    /// What is out of reach for every job, if anything, now that work has met this error.
+    /// What is out of reach for every job, if anything, now that work has met this error. Work that breaks off while an
+    /// outage lasts has met that, also where it is over by the time that it says so.
     pub async fn outage_behind(&self, error: &Error) -> Option<Error> {
+        if error.is_retryable() && *self.closed.borrow() {
+            return Some(error.duplicate());
+        }
         if error.is_outage() {
             *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.duplicate()));
         }

@@ -7,7 +7,7 @@ use mysql_async::Value;
 use super::given::value_if_any;
 use super::people::LOADED;
 use super::registry::{self, KeyHash, LOOKUPS_MAX};
-use super::rows::{self, ROWS_MAX, fitting, padded, shapes, sum_up};
+use super::rows::{self, BY_ID, ROWS_MAX, fitting, padded, shapes, sum_up};
 use crate::backend::mysql::connection::Session;
 use crate::backend::mysql::fault::Fault;
 use crate::backend::mysql::value::{field, key_hash, placeholders, time_value};
@@ -22,7 +22,7 @@ pub(super) async fn registry(
     limit: usize,
 ) -> Result<Vec<FileRecord>, Fault> {
     let sql = format!(
-        "SELECT {} FROM scanner_files FORCE INDEX (PRIMARY) WHERE feed = ? AND id > ? ORDER BY id LIMIT ?",
+        "SELECT {} FROM scanner_files {BY_ID} WHERE feed = ? AND id > ? ORDER BY id LIMIT ?",
         rows::FILE_COLUMNS
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -92,13 +92,13 @@ pub(super) async fn requeue(session: &mut Session, files: &[i64]) -> Result<u64,
         let ids = padded(ids);
         let among = placeholders(ids.len());
         let sql = format!(
-            "SELECT f.job_id FROM scanner_files f WHERE f.id IN ({among}) AND {LOADED} ORDER BY f.id FOR UPDATE"
+            "SELECT f.job_id FROM scanner_files f {BY_ID} WHERE f.id IN ({among}) AND {LOADED} ORDER BY f.id FOR UPDATE"
         );
         for mut row in session.rows(&sql, ids.clone()).await? {
             left.extend(field::<Option<JobId>>(&mut row, "job_id")?);
         }
         let sql = format!(
-            "UPDATE scanner_files f SET f.state = 'FOUND', f.job_id = NULL, f.rows_loaded = NULL, \
+            "UPDATE scanner_files f {BY_ID} SET f.state = 'FOUND', f.job_id = NULL, f.rows_loaded = NULL, \
              f.rows_rejected = NULL, f.loaded_time = NULL, f.error = NULL, f.updated_time = NOW(6) \
              WHERE f.id IN ({among}) AND {LOADED}"
         );
