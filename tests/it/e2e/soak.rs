@@ -130,7 +130,7 @@ fn soak(project: &Project) {
     assert_eq!(rows, format!("{0}|{0}", 2 * jobs));
     // A few more or fewer are whatever was being loaded at the time.
     assert!(late.open_files <= early.open_files + 4, "open files: {early:?}, then {late:?}");
-    assert!(late.connections <= early.connections + 1, "connections: {early:?}, then {late:?}");
+    assert!(late.connections <= early.connections + 3, "connections: {early:?}, then {late:?}");
     // Every connection prepares every statement once, some of them late.
     assert!(late.prepared_statements < early.prepared_statements + jobs / 10, "{early:?}, then {late:?}");
     if jobs >= STEADY_JOBS {
